@@ -1,0 +1,66 @@
+"""The driver's own options, passed through: all but those which a setting of ours decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from undaunted.config.secrets import found, is_reference, is_secret_name
+from undaunted.config.shapes import SecretText
+from undaunted.config.structure import EnvironmentText, Key, Reader, Shape
+from undaunted.config.toml import literal
+
+__all__ = ["MONGODB_OURS", "Options"]
+
+MONGODB_OURS: Mapping[str, str] = {
+    "host": "nodes",
+    "port": "nodes",
+    "replicaset": "replica_set",
+    "username": "credentials.username",
+    "password": "credentials.password",
+    "authsource": "credentials.source",
+    "authmechanism": "credentials.mechanism",
+    "readpreference": "reads",
+    "tls": "tls.enabled",
+    "ssl": "tls.enabled",
+    "tlscafile": "tls.ca",
+    "tlscertificatekeyfile": "tls.certificate",
+    "tlscertificatekeyfilepassword": "tls.key_password",
+    "tlsallowinvalidcertificates": "tls.verify",
+    "tlsallowinvalidhostnames": "tls.verify",
+    "tlsinsecure": "tls.verify",
+    "maxpoolsize": "pool.max",
+    "minpoolsize": "pool.min",
+    "serverselectiontimeoutms": "retry.deadline",
+    "timeoutms": "retry.deadline",
+    "heartbeatfrequencyms": "heartbeat.interval",
+    "connecttimeoutms": "heartbeat.timeout",
+}
+"""Options of pymongo, in lower case, and the setting that decides each."""
+
+
+class Options(Shape[Mapping[str, object]]):
+    """Options of a driver by the driver's own names; a value that is a secret is given as one."""
+
+    kind = "table of the driver's options"
+
+    def __init__(self, ours: Mapping[str, str]) -> None:
+        self.ours = ours
+
+    def read(self, value: object, at: Key, reader: Reader) -> Mapping[str, object] | None:
+        if not isinstance(value, Mapping):
+            reader.problem(at, f"expected a table of the driver's options, found {found(value)}.")
+            return None
+        options: dict[str, object] = {}
+        for name, given in cast("Mapping[str, object]", value).items():
+            here = (*at, name)
+            if name.lower() in self.ours:
+                setting = ".".join((*at[:-1], self.ours[name.lower()]))
+                reader.problem(here, f"this option is set by undaunted itself; set {setting} instead.")
+            elif is_reference(given) or (is_secret_name(name) and isinstance(given, str)):
+                secret = SecretText().read(given, here, reader)
+                if secret is not None:
+                    options[name] = secret
+            elif given is not None:
+                options[name] = literal(given) if isinstance(given, EnvironmentText) else given
+        return options

@@ -1,0 +1,224 @@
+"""Every setting there is: its type, its default, its meaning. The reference in the docs is made from this."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from undaunted.config.clusters import (
+    CassandraSettings,
+    ClusterSettings,
+    ConsistencySettings,
+    CredentialSettings,
+    SQLAlchemySettings,
+    TlsSettings,
+)
+from undaunted.config.mongodb import (
+    HeartbeatSettings,
+    MemberSettings,
+    MongoDBCredentialSettings,
+    MongoDBSettings,
+    PoolSettings,
+    ProvisionSettings,
+)
+from undaunted.config.secrets import found
+from undaunted.config.sections import (
+    BackoffSettings,
+    BreakerSettings,
+    BudgetSettings,
+    HedgeSettings,
+    ModelSettings,
+    OpenSettings,
+    ProfileSettings,
+    RetrySettings,
+)
+from undaunted.config.structure import Key, Reader, Shape, Table, Tables, infos, near, setting
+from undaunted.core.policy import BreakerPolicy, BudgetPolicy, HedgePolicy, Policy
+from undaunted.errors import ConfigurationError, Problem
+
+__all__ = [
+    "BACKENDS",
+    "BackoffSettings",
+    "BreakerSettings",
+    "BudgetSettings",
+    "CassandraSettings",
+    "ClusterSettings",
+    "ConsistencySettings",
+    "CredentialSettings",
+    "HeartbeatSettings",
+    "HedgeSettings",
+    "MemberSettings",
+    "ModelSettings",
+    "MongoDBCredentialSettings",
+    "MongoDBSettings",
+    "OpenSettings",
+    "PoolSettings",
+    "ProfileSettings",
+    "ProvisionSettings",
+    "RetrySettings",
+    "SQLAlchemySettings",
+    "Settings",
+    "TlsSettings",
+]
+
+BACKENDS: Mapping[str, type[ClusterSettings]] = {
+    "cassandra": CassandraSettings,
+    "mongodb": MongoDBSettings,
+    "sqlalchemy": SQLAlchemySettings,
+}
+_ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9-]*(_[A-Za-z0-9-]+)*")
+
+
+class Clusters(Shape[Mapping[str, ClusterSettings]]):
+    """The clusters by name; `backend` says which keys each of them has."""
+
+    kind = "table by name"
+
+    def read(self, value: object, at: Key, reader: Reader) -> Mapping[str, ClusterSettings] | None:
+        if not isinstance(value, Mapping):
+            reader.problem(at, f"expected a table for each cluster, found {found(value)}.")
+            return None
+        clusters: dict[str, ClusterSettings] = {}
+        for name, table in cast("Mapping[str, object]", value).items():
+            here = (*at, name)
+            if not _ALIAS.fullmatch(name):
+                reader.problem(
+                    here,
+                    "a cluster's name must be usable as an alias: letters, digits, - and single _, beginning with a letter.",
+                )
+            before = len(reader.problems)
+            cluster = self._cluster(name, table, here, reader)
+            if cluster is not None:
+                clusters[name] = cluster.completed() if len(reader.problems) == before else cluster
+        return clusters
+
+    @staticmethod
+    def _cluster(name: str, value: object, at: Key, reader: Reader) -> ClusterSettings | None:
+        if not isinstance(value, Mapping):
+            return Table(ClusterSettings).read(value, at, reader)
+        table = dict(cast("Mapping[str, object]", value))
+        backend = table.get("backend")
+        cls = BACKENDS.get(str(backend))
+        if cls is None:
+            hint = near(backend, BACKENDS) if backend is not None else ""
+            what = "is missing; " if backend is None else f"unknown backend {found(backend)}; "
+            reader.problem((*at, "backend"), f"{what}{hint}Give one of {', '.join(BACKENDS)}.")
+            # look at the rest all the same: as what was probably meant, or at what all clusters have in common
+            cls = next((c for b, c in BACKENDS.items() if f"'{b}'" in hint), ClusterSettings)
+            table["backend"] = "unknown"
+            if cls is ClusterSettings:
+                table = {key: one for key, one in table.items() if key in infos(ClusterSettings)}
+        elif issubclass(cls, MongoDBSettings) and table.get("nodes") is None and table.get("url") is None:
+            reader.problem((*at, "nodes"), "is missing; list the addresses of the nodes, or give a url.")
+        return Table(cls).read(table, at, reader, name=name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of an application. The nearer level holds; within a table, its own keys over its profile's."""
+
+    clusters: Mapping[str, ClusterSettings] = setting(
+        Clusters(), "The clusters, by name.", default={}, also=("databases",)
+    )
+    profiles: Mapping[str, ProfileSettings] = setting(
+        Tables(Table(ProfileSettings)), "Named bundles that clusters, models and calls choose.", default={}
+    )
+    models: Mapping[str, ModelSettings] = setting(
+        Tables(Table(ModelSettings)), "What single models want otherwise, by their dotted path.", default={}
+    )
+    retry: RetrySettings = setting(
+        Table(RetrySettings), "How often and how long a call is tried.", default=RetrySettings()
+    )
+    budget: BudgetSettings = setting(Table(BudgetSettings), "What retries cost.", default=BudgetSettings())
+    breaker: BreakerSettings = setting(Table(BreakerSettings), "When a node is left alone.", default=BreakerSettings())
+    hedge: HedgeSettings = setting(Table(HedgeSettings), "A second read for a slow one.", default=HedgeSettings())
+
+    def policy_for(
+        self,
+        cluster: str | ClusterSettings,
+        profile: str | None = None,
+        model: str | None = None,
+        *,
+        declared: ModelSettings | None = None,
+    ) -> Policy:
+        """Return what bounds a call: defaults < `retry` < cluster < profile < model.
+
+        Args:
+            cluster: The cluster, or its name.
+            profile: The profile that the call asks for; else the model's, else the cluster's own holds.
+            model: The model's dotted path, as in ``[models."shop.models.Order"]``.
+            declared: What the model's class declares itself; `models` in the settings stands over it.
+
+        Raises:
+            ConfigurationError: There is no such profile or cluster.
+        """
+        found_cluster = self.cluster(cluster)
+        configured = self.models.get(model) if model is not None else None
+        levels = [level for level in (declared, configured) if level is not None]
+        chosen = profile or next((level.profile for level in reversed(levels) if level.profile), None)
+        policy = self.retry.over(Policy())
+        if found_cluster.profile and not chosen:
+            policy = self._profile(found_cluster.profile).over(policy)
+        policy = found_cluster.over(policy)
+        if chosen:
+            policy = self._profile(chosen).over(policy)
+        for level in levels:
+            policy = level.over(policy)
+        return policy
+
+    def budget_for(self, cluster: str | ClusterSettings) -> BudgetPolicy:
+        """Return the budget of a cluster: defaults < `budget` < the cluster's."""
+        return self.cluster(cluster).budget.over(self.budget.over(BudgetPolicy()))
+
+    def breaker_for(self, cluster: str | ClusterSettings) -> BreakerPolicy:
+        """Return the breakers' numbers in a cluster: defaults < `breaker` < the cluster's."""
+        return self.cluster(cluster).breaker.over(self.breaker.over(BreakerPolicy()))
+
+    def hedge_for(self, cluster: str | ClusterSettings) -> HedgePolicy:
+        """Return how reads are hedged in a cluster: defaults < `hedge` < the cluster's."""
+        return self.cluster(cluster).hedge.over(self.hedge.over(HedgePolicy()))
+
+    def cluster(self, cluster: str | ClusterSettings) -> ClusterSettings:
+        """Return a cluster by its name.
+
+        Raises:
+            ConfigurationError: No cluster has this name.
+        """
+        if isinstance(cluster, ClusterSettings):
+            return cluster
+        if cluster not in self.clusters:
+            raise ConfigurationError(problems=[Problem("cluster", _unknown("cluster", cluster, self.clusters))])
+        return self.clusters[cluster]
+
+    def _profile(self, name: str) -> ProfileSettings:
+        if name not in self.profiles:
+            raise ConfigurationError(problems=[Problem("profile", _unknown("profile", name, self.profiles))])
+        return self.profiles[name]
+
+    def mistakes(self) -> Iterator[tuple[Key, str]]:
+        """Yield what is wrong between the clusters, profiles and models."""
+        yield from self._defaults()
+        for section, users in (("clusters", self.clusters), ("models", self.models)):
+            for name, user in users.items():
+                if user.profile is not None and user.profile not in self.profiles:
+                    yield (section, name, "profile"), _unknown("profile", user.profile, self.profiles)
+        for name, model in self.models.items():
+            if model.cluster is not None and model.cluster not in self.clusters:
+                yield ("models", name, "cluster"), _unknown("cluster", model.cluster, self.clusters)
+
+    def _defaults(self) -> Iterator[tuple[Key, str]]:
+        """Each ORM has one default; its own name for it is ``default``, so a cluster of that name is it."""
+        for backend in BACKENDS:
+            names = [n for n, c in self.clusters.items() if c.backend == backend and (c.default or n == "default")]
+            for name in names[1:]:
+                yield (
+                    ("clusters", name, "default"),
+                    f"{backend} has a default already, the cluster {names[0]!r}; leave default = true in one of them.",
+                )
+
+
+def _unknown(what: str, name: str, names: Mapping[str, Any]) -> str:
+    known = ", ".join(names) or "none"
+    return f"there is no {what} {found(name)}; {near(name, names)}Configured: {known}."

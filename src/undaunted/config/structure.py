@@ -1,0 +1,201 @@
+"""From plain tables to the schema's dataclasses, with every mistake reported and none raised midway.
+
+A `Shape` reads one kind of value. A dataclass field made with `setting` carries its shape and its
+documentation; `Table` reads a whole dataclass. A value that is wrong is reported to the `Reader` and
+its field keeps its default, so that the rest is still looked at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Generic, TypeVar, cast
+
+from undaunted.config.secrets import found
+from undaunted.config.toml import literal
+
+__all__ = ["EnvironmentText", "Info", "Key", "Reader", "Shape", "Table", "Tables", "infos", "near", "read", "setting"]
+
+Key = tuple[str, ...]
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class EnvironmentText(str):
+    """A value as an environment variable gives it: text, until the shape that reads it wants more."""
+
+    __slots__ = ("variable",)
+
+    variable: str
+
+    def __new__(cls, text: str, *, variable: str) -> EnvironmentText:
+        made = super().__new__(cls, text)
+        made.variable = variable
+        return made
+
+
+class Reader:
+    """What shapes read with.
+
+    Args:
+        environ: Where the variables of ``{ env = "X" }`` are looked up.
+        folders: For each setting that came from a file, the folder of that file; relative paths start there.
+    """
+
+    __slots__ = ("environ", "folders", "problems")
+
+    def __init__(self, environ: Mapping[str, str], folders: Mapping[Key, str] | None = None) -> None:
+        self.environ = environ
+        self.folders = folders or {}
+        self.problems: list[tuple[Key, str]] = []
+
+    def problem(self, at: Key, message: str) -> None:
+        """Report one mistake; `message` says what was found and what to do."""
+        self.problems.append((at, message))
+
+    def path(self, at: Key, name: str) -> str:
+        """Make a file's path absolute."""
+        folder = next((folder for key, folder in self.folders.items() if key[: len(at)] == at), os.getcwd())
+        return os.path.join(folder, os.path.expanduser(name))
+
+
+class Shape(Generic[T_co]):
+    """Reads one kind of value.
+
+    Attributes:
+        kind: What it is called in the reference and in messages, such as ``"duration"``.
+        is_text: Whether text from the environment is taken as it is, instead of as a TOML value.
+    """
+
+    kind: str = ""
+    is_text: bool = False
+
+    def read(self, value: object, at: Key, reader: Reader) -> T_co | None:
+        """Return the value in the program's form; None when it is wrong, which has then been reported."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Info:
+    """What the schema knows of one setting.
+
+    Attributes:
+        shape: How it is read.
+        doc: What it means, in a sentence.
+        default: What holds when nothing sets it.
+        required: Whether it must be given.
+        also: Names that it bears elsewhere; they lead to a suggestion and nothing more.
+    """
+
+    shape: Shape[Any]
+    doc: str
+    default: object
+    required: bool
+    also: tuple[str, ...]
+
+
+def setting(
+    shape: Shape[T], doc: str, *, default: T, effective: object = None, required: bool = False, also: Iterable[str] = ()
+) -> T:
+    """Make a dataclass field that the structurer reads.
+
+    Args:
+        shape: How its value is read.
+        doc: What it means; one sentence for the reference.
+        default: The field's default.
+        effective: What holds in the end where the default is None because the setting is inherited.
+        required: Whether leaving it out is a mistake.
+        also: Names that it bears elsewhere, which are answered with a suggestion.
+    """
+    info = Info(shape, doc, default if effective is None else effective, required, tuple(also))
+    if isinstance(default, dict):
+        return cast("T", field(default_factory=dict, metadata={"info": info}))
+    return cast("T", field(default=default, metadata={"info": info}))
+
+
+def infos(cls: type[Any]) -> dict[str, Info]:
+    """The settings of a dataclass, by name, in the order in which they are declared."""
+    return {f.name: f.metadata["info"] for f in fields(cls) if "info" in f.metadata}
+
+
+class Table(Shape[T_co]):
+    """A dataclass of settings; its method ``mistakes``, if any, yields what is wrong between its fields, by key."""
+
+    kind = "table"
+
+    def __init__(self, cls: type[T_co]) -> None:
+        self.cls: type[Any] = cls
+
+    def read(self, value: object, at: Key, reader: Reader, **more: object) -> T_co | None:
+        if not isinstance(value, Mapping):
+            text = "a string" if isinstance(value, str) else found(value)
+            reader.problem(at, f"expected a table with keys of {', '.join(infos(self.cls))}; found {text}.")
+            return None
+        table = cast("Mapping[str, object]", value)
+        known = infos(self.cls)
+        for key in table:
+            if key not in known:
+                reader.problem((*at, key), _unknown(key, self.cls))
+        for name, info in known.items():
+            given = table.get(name)
+            if given is not None:
+                structured = read(info.shape, given, (*at, name), reader)
+                if structured is not None:
+                    more[name] = structured
+            elif info.required:
+                reader.problem((*at, name), f"is missing; {info.doc}")
+        made = self.cls(**more)
+        for key, message in getattr(made, "mistakes", tuple)():
+            reader.problem((*at, *key), message)
+        return cast("T_co", made)
+
+
+class Tables(Shape[Mapping[str, T_co]]):
+    """A table whose keys are names of the user's own choice."""
+
+    def __init__(self, each: Shape[T_co]) -> None:
+        self.each = each
+        self.kind = f"{each.kind} by name"
+
+    def read(self, value: object, at: Key, reader: Reader) -> Mapping[str, T_co] | None:
+        if not isinstance(value, Mapping):
+            reader.problem(at, f"expected a table of names, found {found(value)}.")
+            return None
+        table = cast("Mapping[str, object]", value)
+        made = {name: read(self.each, one, (*at, name), reader) for name, one in table.items()}
+        return {name: one for name, one in made.items() if one is not None}
+
+
+def read(shape: Shape[T], value: object, at: Key, reader: Reader) -> T | None:
+    """Read one value; text of the environment is first tried as a TOML value, unless text is wanted."""
+    if isinstance(value, EnvironmentText) and not shape.is_text:
+        value = literal(value)
+    return shape.read(value, at, reader)
+
+
+def near(word: object, choices: Iterable[str]) -> str:
+    """``did you mean 'x'? `` for the nearest of the choices, or nothing."""
+    import difflib  # only mistakes pay for it
+
+    plain = {_plain(choice): choice for choice in choices}
+    match = difflib.get_close_matches(_plain(str(word)), plain, n=1, cutoff=0.6)
+    return f"did you mean '{plain[match[0]]}'? " if match else ""
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("_", "").replace("-", "")
+
+
+def _unknown(key: str, cls: type[Any]) -> str:
+    """Say which key was meant: one of this table, a foreign name for one, or one of the tables below."""
+    known = infos(cls)
+    names = {_plain(other): name for name, info in known.items() for other in info.also}
+    for name, info in known.items():
+        if isinstance(info.shape, Table):
+            for inner, inner_info in infos(info.shape.cls).items():
+                for word in (inner, *inner_info.also):
+                    names.setdefault(_plain(word), f"{name}.{inner}")
+    exact = names.get(_plain(key))
+    hint = f"did you mean '{exact}'? " if exact else near(key, known)
+    return f"unknown setting; {hint}Allowed here: {', '.join(known)}."
