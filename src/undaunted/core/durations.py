@@ -24,7 +24,8 @@ def seconds(value: object) -> float:
         ValueError: It is no duration, negative, infinite, not a number, or its unit is unknown.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError(f"{_shown(value)} is not a duration: {_HINT}")
+        # One class for every mistake: the reader of settings reports them all alike.
+        raise ValueError(f"{_shown(value)} is not a duration: {_HINT}")  # noqa: TRY004
     amount = _parsed(value) if isinstance(value, str) else _number(value)
     if not math.isfinite(amount):
         raise ValueError(f"{_shown(value)} is not a finite duration: {_HINT}")

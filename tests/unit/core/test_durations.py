@@ -41,7 +41,7 @@ def test_durations_are_read_as_seconds(value: object, expected: float) -> None:
         ("s", "'s' is not a duration"),
         ("5s5s", "is not a duration"),
         ("1e3s", "is not a duration"),
-        ("٥s", "is not a duration"),
+        ("\u0665s", "is not a duration"),
         ("--5s", "is not a duration"),
     ],
 )

@@ -1,0 +1,147 @@
+"""The engine for threads: `run`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from undaunted.engine.call import CURRENT, Call, fold, nested
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from undaunted.core.operation import Operation
+    from undaunted.core.policy import Policy
+    from undaunted.engine.guard import Guard
+    from undaunted.engine.recovery import Recovery
+
+__all__ = ["run"]
+
+T = TypeVar("T")
+
+
+def run(guard: Guard, operation: Operation, body: Callable[[Call], T], *, policy: Policy | None = None) -> T:
+    """Run `body`, and run it again after a failure as often as is safe and allowed.
+
+    Within the body of another guarded call it is run once, and its errors pass raw: the outer call decides.
+
+    Args:
+        guard: The cluster's part.
+        operation: What the body does.
+        body: One attempt; it is given the call, on which it notes the node and whether anything was sent.
+        policy: What bounds the call; None means the guard's. Options in force are laid over it.
+
+    Raises:
+        OutcomeUnknown: It may or may not have been applied.
+        DeadlineExceeded: Its deadline left no time to run it again.
+        NoNodeAvailable: The outage has lasted for longer than it waits for a node.
+        BudgetExhausted: The cluster's retry budget is empty.
+        Exhausted: Every attempt that was allowed has failed.
+        Exception: The driver's own, where the request itself is wrong.
+    """
+    outer = CURRENT.get()
+    if outer is not None and outer.is_running:
+        return _run_once(nested(guard, operation, policy or guard.policy, outer), body, outer)
+    call = Call(guard, operation, policy or guard.policy)
+    if call.deadline_s <= call.started_s or not guard.outage.is_over:
+        _check_start(call)
+    token = CURRENT.set(call)
+    failed: Exception | None = None
+    try:
+        try:
+            result = body(call)
+        except Exception as error:  # noqa: BLE001  # the backend's table says what it means
+            failed = error
+        else:
+            guard.budget.deposit()
+            return result
+        # Outside of the handler, so that no later error gets this one as its __context__.
+        return _recover(call, body, failed)
+    finally:
+        CURRENT.reset(token)
+        call.end()
+        failed = None
+
+
+def _run_once(call: Call, body: Callable[[Call], T], outer: Call) -> T:
+    token = CURRENT.set(call)
+    try:
+        return body(call)
+    finally:
+        CURRENT.reset(token)
+        fold(call, outer)
+
+
+def _check_start(call: Call) -> None:
+    from undaunted.engine.recovery import refuse_late_start  # noqa: PLC0415  # only during an outage
+
+    refusal = refuse_late_start(call)
+    if refusal is not None:
+        try:
+            raise refusal
+        finally:
+            call.end()
+            refusal = None
+
+
+def _recover(call: Call, body: Callable[[Call], T], failed: Exception) -> T:
+    from undaunted.engine.recovery import Recovery  # noqa: PLC0415  # not on the success path
+
+    recovery = Recovery(call)
+    raised: BaseException | None = None
+    cause: BaseException | None = None
+    try:
+        _judge(recovery, failed)
+        if recovery.is_going_on:
+            _loop(recovery, call, body)
+        if recovery.interruption is not None:
+            raised = recovery.interruption
+            raise raised
+        if recovery.decision is not None:
+            raised, cause = recovery.error()
+            if cause is not None:
+                raise raised from cause
+            raise raised
+        call.guard.budget.deposit()
+        value: T = recovery.value
+        return value
+    finally:
+        recovery.clear()
+        del failed, raised, cause
+
+
+def _loop(recovery: Recovery, call: Call, body: Callable[[Call], T]) -> None:
+    """Run it again until it succeeds or is given up. Nothing is raised through tenacity.
+
+    An exception that passes through tenacity's loop is kept, with all frames, by the state in that loop's frame.
+    """
+    from tenacity import Retrying  # noqa: PLC0415  # costs 46 ms at import, and only failures need it
+
+    is_first = True
+
+    def attempt() -> None:
+        nonlocal is_first
+        if is_first:  # that was the bare one, which has failed
+            is_first = False
+        elif recovery.begin_attempt():
+            try:
+                recovery.succeeded(body(call))
+            except Exception as error:  # noqa: BLE001  # the backend's table says what it means
+                _judge(recovery, error)
+            except BaseException as error:  # noqa: BLE001  # raised at once by `_recover`
+                recovery.interruption = error
+
+    Retrying(
+        retry=lambda state: recovery.is_going_on,
+        wait=lambda state: recovery.delay_s,
+        before_sleep=lambda state: recovery.announce(),
+        sleep=call.guard.sleep,
+        reraise=True,
+    )(attempt)
+
+
+def _judge(recovery: Recovery, error: Exception) -> None:
+    from undaunted.core.decision import Settle
+
+    recovery.failed(error)
+    if isinstance(recovery.decision, Settle):
+        recovery.settled(recovery.settle())
