@@ -1,0 +1,231 @@
+"""The process that owns the servers of one lab, and ends with them when its starter does.
+
+It is run by its path (``python -I -S guardian.py OPTIONS``), so it may import the standard library only. It is the
+parent of every server: nobody else reaps them, so a process id that it reports cannot belong to a stranger.
+
+What ends it, and every server with it by SIGKILL (which works on a frozen process too):
+
+* its starter is gone: the pidfd of the starter, and ``getppid()`` as a second opinion. A pipe alone would not do: a
+  child that the starter forked without exec holds the pipe open for as long as it lives;
+* the starter executed another program or forgot its lab: the pipe on standard input is at its end;
+* ``{"do": "down"}`` over its socket, SIGTERM, or its directory is gone.
+
+If the guardian itself is killed, the kernel kills its servers (``PR_SET_PDEATHSIG``). That signal is sent when the
+*thread* that forked ends, so it is safe here, where there is one thread, and would not be in the starter.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+POLL_S = 0.25  # how late the end of the starter is seen where the kernel has no pidfd
+CLIENT_TIMEOUT_S = 1.0  # a client that connects and says nothing must not hold up the watch for long
+REAP_TIMEOUT_S = 10.0
+PR_SET_PDEATHSIG = 1
+
+
+class Server:
+    """One server process and how it was started."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+
+    def describe(self) -> dict[str, Any]:
+        """Its process id, its state (``up``, ``frozen`` or ``down``) and the exit status of one that is down."""
+        status = self.process.poll()
+        if status is not None:
+            return {"pid": self.process.pid, "state": "down", "exit": status}
+        letter = Path(f"/proc/{self.process.pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+        # A zombie that cannot be reaped yet has threads that still hold its port: not down yet.
+        return {"pid": self.process.pid, "state": "frozen" if letter in "Tt" else "up", "exit": None}
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the server and to what it forked (it leads a process group of its own)."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+
+
+class Guardian:
+    """Spawns, signals and reports servers for whoever may open its socket, and watches over its own starter."""
+
+    def __init__(self, *, directory: str, starter: int | None, locks: list[str], remove: list[str]) -> None:
+        self.directory = directory
+        self.starter = starter
+        self.locks = locks
+        self.remove = remove
+        self.held: list[int] = []
+        self.servers: dict[str, Server] = {}
+        self.is_over = False
+        self.pid = os.getpid()
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.selector = selectors.DefaultSelector()
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.farewell: list[socket.socket] = []
+        self.pidfd: int | None = None
+
+    def prepare(self) -> None:
+        """Take the locks, listen, and begin to watch the starter.
+
+        Raises:
+            BlockingIOError: Another lab holds one of the locks; its ``filename`` says which.
+        """
+        for path in self.locks:
+            held = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BlockingIOError(error.errno, "in use by another lab", path) from None
+            self.held.append(held)
+        os.chdir(self.directory)  # a socket's path may have 107 bytes at most; a relative one always fits
+        self.listener.bind("keeper.sock")
+        self.listener.listen(64)
+        self.selector.register(self.listener, selectors.EVENT_READ, self.accept)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)  # not SIG_IGN, which the servers would inherit
+        signal.signal(signal.SIGTERM, lambda *_: self.finish())
+        self.selector.register(0, selectors.EVENT_READ, self.finish)
+        if hasattr(os, "pidfd_open") and self.starter is not None:
+            try:
+                self.pidfd = os.pidfd_open(self.starter)
+            except OSError:
+                return  # gone already, or a kernel without it: `watch` sees it by getppid()
+            self.selector.register(self.pidfd, selectors.EVENT_READ, self.finish)
+
+    def watch(self) -> None:
+        """Serve until something says that it is over."""
+        while not self.is_over:
+            for key, _ in self.selector.select(POLL_S):
+                key.data()
+            if self.starter is not None and os.getppid() != self.starter:
+                self.finish()
+            if not Path(self.directory).is_dir():
+                self.finish()
+
+    def finish(self) -> None:
+        """Leave the watch at its next turn."""
+        self.is_over = True
+
+    def accept(self) -> None:
+        """Answer one request: a line of JSON in, a line of JSON out."""
+        connection, _ = self.listener.accept()
+        connection.settimeout(CLIENT_TIMEOUT_S)
+        try:
+            with connection.makefile("rb") as lines:
+                request = json.loads(lines.readline() or b"null")
+            answer = self.answer(request)
+            connection.sendall(json.dumps(answer).encode() + b"\n")
+        except (OSError, ValueError) as error:
+            sys.stderr.write(f"a client was not served: {type(error).__name__}: {error}\n")
+            sys.stderr.flush()
+        else:
+            if self.is_over:
+                self.farewell.append(connection)  # its end tells the client that all is over
+                return
+        connection.close()
+
+    def answer(self, request: Any) -> dict[str, Any]:
+        """Do what a request asks for."""
+        try:
+            if not isinstance(request, dict):
+                return {"error": "a request is a JSON object"}
+            verb = getattr(self, f"do_{request.pop('do', None)}", None)
+            if verb is None:
+                return {"error": "the request names no verb that this guardian knows"}
+            found: dict[str, Any] = verb(**request)
+        except (OSError, TypeError, KeyError, ValueError) as error:
+            return {"error": f"{type(error).__name__}: {error}"}
+        return found
+
+    def do_spawn(self, *, node: str, argv: list[str], cwd: str, log: str, env: dict[str, str]) -> dict[str, Any]:
+        """Start a server; its output is appended to ``log``."""
+        known = self.servers.get(node)
+        if known is not None and known.process.poll() is None:
+            return {"error": f"{node} is running already"}
+        with Path(log).open("ab") as output:
+            process = subprocess.Popen(  # noqa: S603
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env={**os.environ, **env},
+                start_new_session=True,
+                preexec_fn=self.bind_to_guardian,  # noqa: PLW1509 - one thread
+            )
+        self.servers[node] = Server(process)
+        return self.servers[node].describe()
+
+    def bind_to_guardian(self) -> None:
+        """In the new process, before it becomes the server: ask the kernel to kill it when the guardian ends."""
+        if self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != self.pid:
+            os._exit(127)
+
+    def do_signal(self, *, node: str, signal: int) -> dict[str, Any]:
+        """Send a signal to a server and report it."""
+        self.servers[node].signal(signal)
+        return self.servers[node].describe()
+
+    def do_status(self) -> dict[str, Any]:
+        """Report every server that was ever started."""
+        return {"pid": self.pid, "servers": {name: server.describe() for name, server in self.servers.items()}}
+
+    def do_detach(self) -> dict[str, Any]:
+        """Live on without the starter, until ``down``."""
+        self.starter = None
+        self.selector.unregister(0)
+        if self.pidfd is not None:
+            self.selector.unregister(self.pidfd)
+        return {}
+
+    def do_down(self) -> dict[str, Any]:
+        """End everything; the connection closes when nothing is left."""
+        self.finish()
+        return {}
+
+    def end(self) -> None:
+        """Kill every server, wait until none is left, and remove what the lab made."""
+        for server in self.servers.values():
+            server.signal(signal.SIGKILL)
+        deadline = time.monotonic() + REAP_TIMEOUT_S
+        for server in self.servers.values():
+            try:
+                server.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                sys.stderr.write(f"process {server.process.pid} did not end in {REAP_TIMEOUT_S} s\n")
+        os.chdir("/")
+        for path in self.remove:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def main() -> int:
+    """Guard one lab from its start to its end."""
+    os.umask(0o077)
+    guardian = Guardian(**json.loads(sys.argv[1]))
+    try:
+        guardian.prepare()
+    except OSError as error:
+        print(json.dumps({"error": error.strerror, "path": error.filename, "errno": error.errno}), flush=True)  # noqa: T201
+        return 1
+    print(json.dumps({"pid": guardian.pid}), flush=True)  # noqa: T201
+    os.dup2(2, 1)  # the starter may be gone when something is printed next
+    try:
+        guardian.watch()
+    finally:
+        guardian.end()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

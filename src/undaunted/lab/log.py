@@ -1,0 +1,52 @@
+"""Reads a server's log for the lines that say why it ended."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["remedy", "tail"]
+
+_LINES = 4
+_BYTES = 65_536
+_LIBRARY = re.compile(r"error while loading shared libraries: (\S+?):")
+
+
+def tail(log: Path) -> list[str]:
+    """The last lines of a log, those that report an error first choice; a structured line as one sentence."""
+    try:
+        with log.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return []
+    told = [_told(line) for line in lines if line.strip()]
+    grave = [text for is_grave, text in told if is_grave]
+    return (grave or [text for _, text in told])[-_LINES:]
+
+
+def remedy(lines: list[str]) -> str:
+    """What to do, where the lines say it clearly; else nothing."""
+    text = "\n".join(lines)
+    missing = _LIBRARY.search(text)
+    if missing is not None:
+        return f" The system library {missing[1]} is missing; install the package that carries it."
+    if "No space left on device" in text or "ENOSPC" in text or "Not enough space" in text:
+        return " The disk is full; make room, or set UNDAUNTED_LAB_HOME to a directory on another one."
+    return ""
+
+
+def _told(line: str) -> tuple[bool, str]:
+    try:
+        entry: Any = json.loads(line)
+    except ValueError:
+        return ("error" in line.lower(), line[:300])
+    if not isinstance(entry, dict) or "msg" not in entry:
+        return (False, line[:300])
+    attributes = json.dumps(entry.get("attr", {}), default=str)[:300]
+    return (entry.get("s") in {"E", "F"}, f"{entry.get('s')} {entry['msg']} {attributes}")

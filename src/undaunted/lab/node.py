@@ -1,0 +1,65 @@
+"""One server of a lab, as its user sees it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from undaunted.lab.lab import Lab
+
+__all__ = ["LabNode", "State"]
+
+
+class State(str, Enum):
+    """What a node's process does; equal to its plain word, so ``node.state == "down"`` holds."""
+
+    UP = "up"
+    FROZEN = "frozen"
+    DOWN = "down"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class LabNode:
+    """A node: its name and address stay the same for the life of the lab; its state and role are asked for afresh.
+
+    Attributes:
+        name: ``"n1"``, ``"n2"``, ...
+        host: The address it listens on.
+        port: The port it listens on.
+        is_arbiter: Whether it only votes.
+    """
+
+    __slots__ = ("_lab", "host", "is_arbiter", "name", "port")
+
+    def __init__(self, lab: Lab, *, name: str, host: str, port: int, is_arbiter: bool = False) -> None:
+        self._lab = lab
+        self.name = name
+        self.host = host
+        self.port = port
+        self.is_arbiter = is_arbiter
+
+    @property
+    def address(self) -> str:
+        """``"host:port"``."""
+        return f"{self.host}:{self.port}"
+
+    @property
+    def state(self) -> State:
+        """``"up"``, ``"frozen"`` or ``"down"``: what its process does now."""
+        return self._lab.state(self)
+
+    @property
+    def role(self) -> str:
+        """``"primary"``, ``"secondary"``, ``"arbiter"``, ``"standalone"``, or ``"unknown"`` where it does not say now."""
+        return self._lab.role(self)
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, or None while it is down."""
+        return self._lab.pid(self)
+
+    def __repr__(self) -> str:
+        return f"<LabNode {self.name} {self.address}>"
