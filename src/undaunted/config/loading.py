@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from undaunted.config.files import absolute, folder
 from undaunted.config.schema import ModelSettings, Settings
-from undaunted.config.sources import VARIABLE, Layers, Origin, dotted, find_file, nested, read_file
+from undaunted.config.sources import Layers, Origin, dotted, find_file, nested, read_file
 from undaunted.config.structure import Key, Reader, Table
 from undaunted.errors import ConfigurationError, Problem
 
@@ -59,14 +60,14 @@ def load(
         TypeError: `source` or `framework` is neither a mapping nor a path.
     """
     environ = os.environ if environ is None else environ
-    begin = os.fspath(start) if start is not None else os.getcwd()
+    begin = absolute(start or "")
     layers = Layers()
     layers.lay(BUILT_IN, Origin("default"))
     path: str | None = None
     if source is None:
         path = find_file(environ, begin)
     elif isinstance(source, (str, os.PathLike)):
-        path = os.path.join(begin, os.path.expanduser(os.fspath(source)))
+        path = absolute(source, begin)
     elif not isinstance(source, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] callers may be untyped
         raise TypeError(f"expected a mapping, a path or None, not {type(source).__name__}")
     file = read_file(path, layers.problems) if path is not None else None
@@ -83,7 +84,7 @@ def load(
 
 
 def _structured(layers: Layers, environ: Mapping[str, str]) -> Settings:
-    folders = {k: os.path.dirname(o.file.path) for k, o in layers.origins.items() if o.file is not None}
+    folders = {k: folder(o.file.path) for k, o in layers.origins.items() if o.file is not None}
     reader = Reader(environ, folders)
     settings = Table(Settings).read(layers.table, (), reader)
     mistakes = layers.problems + reader.problems

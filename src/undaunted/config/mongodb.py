@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from undaunted.config.addresses import Nodes, Url, UrlText, address, parse_url
-from undaunted.config.clusters import ClusterSettings, CredentialSettings, TlsSettings, disagreement, nodes_of_url
+from undaunted.config.addresses import Nodes, address
+from undaunted.config.clusters import ClusterSettings, CredentialSettings, TlsSettings
 from undaunted.config.options import MONGODB_OURS, Options
-from undaunted.config.secrets import Secret
 from undaunted.config.sections import MANY_WRITES, MANY_WRITES_DOC, ManyWrites
 from undaunted.config.shapes import Choice, Duration, Number, Switch, Text, Whole
 from undaunted.config.structure import Key, Reader, Shape, Table, Tables, setting
-from undaunted.core.policy import Policy
+from undaunted.config.urls import UrlText, disagreement, nodes_of_url, parse_url
+
+if TYPE_CHECKING:
+    from undaunted.config.secrets import Secret
+    from undaunted.config.urls import Url
+    from undaunted.core.policy import Policy
 
 __all__ = [
     "HeartbeatSettings",
@@ -155,6 +159,7 @@ class MongoDBSettings(ClusterSettings):
     """A replica set of MongoDB, used through MongoEngine."""
 
     default_port: ClassVar[int] = 27017
+    one_of: ClassVar[tuple[tuple[str, ...], ...]] = (("nodes", "url"),)
 
     nodes: tuple[str, ...] = setting(
         Nodes(27017),
@@ -196,6 +201,7 @@ class MongoDBSettings(ClusterSettings):
     )
 
     def over(self, base: Policy) -> Policy:
+        """Lay what this cluster says of its calls over `base`."""
         policy = ClusterSettings.over(self, base)
         return policy if self.many_writes is None else replace(policy, many_writes=self.many_writes)
 

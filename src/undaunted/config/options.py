@@ -47,7 +47,7 @@ class Options(Shape[Mapping[str, object]]):
     def __init__(self, ours: Mapping[str, str]) -> None:
         self.ours = ours
 
-    def read(self, value: object, at: Key, reader: Reader) -> Mapping[str, object] | None:
+    def _read(self, value: object, at: Key, reader: Reader) -> Mapping[str, object] | None:
         if not isinstance(value, Mapping):
             reader.problem(at, f"expected a table of the driver's options, found {found(value)}.")
             return None

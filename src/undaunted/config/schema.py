@@ -5,32 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, cast
 
-from undaunted.config.clusters import (
-    CassandraSettings,
-    ClusterSettings,
-    ConsistencySettings,
-    CredentialSettings,
-    SQLAlchemySettings,
-    TlsSettings,
-)
-from undaunted.config.mongodb import (
-    HeartbeatSettings,
-    MemberSettings,
-    MongoDBCredentialSettings,
-    MongoDBSettings,
-    PoolSettings,
-    ProvisionSettings,
-)
+from undaunted.config.clusters import ClusterSettings
 from undaunted.config.secrets import found
 from undaunted.config.sections import (
-    BackoffSettings,
     BreakerSettings,
     BudgetSettings,
     HedgeSettings,
     ModelSettings,
-    OpenSettings,
     ProfileSettings,
     RetrySettings,
 )
@@ -38,37 +22,22 @@ from undaunted.config.structure import Key, Reader, Shape, Table, Tables, infos,
 from undaunted.core.policy import BreakerPolicy, BudgetPolicy, HedgePolicy, Policy
 from undaunted.errors import ConfigurationError, Problem
 
-__all__ = [
-    "BACKENDS",
-    "BackoffSettings",
-    "BreakerSettings",
-    "BudgetSettings",
-    "CassandraSettings",
-    "ClusterSettings",
-    "ConsistencySettings",
-    "CredentialSettings",
-    "HeartbeatSettings",
-    "HedgeSettings",
-    "MemberSettings",
-    "ModelSettings",
-    "MongoDBCredentialSettings",
-    "MongoDBSettings",
-    "OpenSettings",
-    "PoolSettings",
-    "ProfileSettings",
-    "ProvisionSettings",
-    "RetrySettings",
-    "SQLAlchemySettings",
-    "Settings",
-    "TlsSettings",
-]
+__all__ = ["BACKENDS", "Settings", "cluster_class"]
 
-BACKENDS: Mapping[str, type[ClusterSettings]] = {
-    "cassandra": CassandraSettings,
-    "mongodb": MongoDBSettings,
-    "sqlalchemy": SQLAlchemySettings,
+BACKENDS: Mapping[str, tuple[str, str]] = {
+    "cassandra": ("undaunted.config.cassandra", "CassandraSettings"),
+    "mongodb": ("undaunted.config.mongodb", "MongoDBSettings"),
+    "sqlalchemy": ("undaunted.config.sqlalchemy", "SQLAlchemySettings"),
 }
+"""Where the settings of each backend's clusters are; imported when the first such cluster is read."""
+
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9-]*(_[A-Za-z0-9-]+)*")
+
+
+def cluster_class(backend: str) -> type[ClusterSettings]:
+    """Return the dataclass of a backend's clusters."""
+    module, name = BACKENDS[backend]
+    return cast("type[ClusterSettings]", getattr(import_module(module), name))
 
 
 class Clusters(Shape[Mapping[str, ClusterSettings]]):
@@ -76,7 +45,7 @@ class Clusters(Shape[Mapping[str, ClusterSettings]]):
 
     kind = "table by name"
 
-    def read(self, value: object, at: Key, reader: Reader) -> Mapping[str, ClusterSettings] | None:
+    def _read(self, value: object, at: Key, reader: Reader) -> Mapping[str, ClusterSettings] | None:
         if not isinstance(value, Mapping):
             reader.problem(at, f"expected a table for each cluster, found {found(value)}.")
             return None
@@ -86,7 +55,7 @@ class Clusters(Shape[Mapping[str, ClusterSettings]]):
             if not _ALIAS.fullmatch(name):
                 reader.problem(
                     here,
-                    "a cluster's name must be usable as an alias: letters, digits, - and single _, beginning with a letter.",
+                    "a cluster's name must be usable as an alias: a letter, then letters, digits, - and single _.",
                 )
             before = len(reader.problems)
             cluster = self._cluster(name, table, here, reader)
@@ -99,20 +68,25 @@ class Clusters(Shape[Mapping[str, ClusterSettings]]):
         if not isinstance(value, Mapping):
             return Table(ClusterSettings).read(value, at, reader)
         table = dict(cast("Mapping[str, object]", value))
-        backend = table.get("backend")
-        cls = BACKENDS.get(str(backend))
-        if cls is None:
-            hint = near(backend, BACKENDS) if backend is not None else ""
-            what = "is missing; " if backend is None else f"unknown backend {found(backend)}; "
-            reader.problem((*at, "backend"), f"{what}{hint}Give one of {', '.join(BACKENDS)}.")
-            # look at the rest all the same: as what was probably meant, or at what all clusters have in common
-            cls = next((c for b, c in BACKENDS.items() if f"'{b}'" in hint), ClusterSettings)
-            table["backend"] = "unknown"
-            if cls is ClusterSettings:
-                table = {key: one for key, one in table.items() if key in infos(ClusterSettings)}
-        elif issubclass(cls, MongoDBSettings) and table.get("nodes") is None and table.get("url") is None:
-            reader.problem((*at, "nodes"), "is missing; list the addresses of the nodes, or give a url.")
-        return Table(cls).read(table, at, reader, name=name)
+        cls = _class_of(table, at, reader)
+        if cls is ClusterSettings:
+            table = {key: one for key, one in table.items() if key in infos(ClusterSettings)}
+        for keys in cls.one_of:
+            if all(table.get(key) is None for key in keys):
+                reader.problem((*at, keys[0]), f"is missing; give {' or '.join(keys)}.")
+        return Table(cls, name=name).read(table, at, reader)
+
+
+def _class_of(table: dict[str, object], at: Key, reader: Reader) -> type[ClusterSettings]:
+    """The dataclass for a cluster; of what was probably meant, or of what all have in common, when that is unclear."""
+    backend = table.get("backend")
+    if isinstance(backend, str) and backend in BACKENDS:
+        return cluster_class(backend)
+    hint = near(backend, BACKENDS) if backend is not None else ""
+    what = "is missing; " if backend is None else f"unknown backend {found(backend)}; "
+    reader.problem((*at, "backend"), f"{what}{hint}Give one of {', '.join(BACKENDS)}.")
+    table["backend"] = "unknown"  # reported; the rest is looked at all the same
+    return next((cluster_class(known) for known in BACKENDS if f"'{known}'" in hint), ClusterSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

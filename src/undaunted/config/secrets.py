@@ -71,19 +71,12 @@ def masked(text: str) -> str:
 
 def found(value: object) -> str:
     """Say in a few words what stood there instead; credentials in it are hidden."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, Mapping):
-        return "a table"
-    if isinstance(value, (list, tuple)):
-        return "a list"
     if isinstance(value, str):
         text = masked(value)
         return repr(text if len(text) <= 60 else text[:57] + "...")
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int) and abs(value) > 10**30:
-        return "a very large integer"
     if isinstance(value, (int, float)):
-        return repr(value)
-    return f"an object of type {type(value).__name__}"
+        return repr(value) if abs(value) < 1e30 else "a very large number"
+    kinds = ((Mapping, "a table"), ((list, tuple), "a list"), (type(None), "nothing"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), f"an object of type {type(value).__name__}")

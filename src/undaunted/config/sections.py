@@ -5,13 +5,15 @@ None means "not set at this level". Durations are held in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
 from undaunted.config.shapes import Choice, Duration, Number, Switch, Text, Whole
 from undaunted.config.structure import Key, Table, setting
 from undaunted.core.policy import Backoff, BreakerPolicy, BudgetPolicy, HedgePolicy, Policy, Reads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "BackoffSettings",

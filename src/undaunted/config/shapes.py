@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from undaunted.config.files import read_text, reason_unreadable
 from undaunted.config.secrets import Secret, found, is_reference
 from undaunted.config.structure import EnvironmentText, Key, Reader, Shape, near
 from undaunted.core.durations import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Choice", "Duration", "FilePath", "Number", "SecretText", "Switch", "Text", "Whole"]
 
@@ -22,7 +25,7 @@ class Text(Shape[str]):
     kind = "string"
     is_text = True
 
-    def read(self, value: object, at: Key, reader: Reader) -> str | None:
+    def _read(self, value: object, at: Key, reader: Reader) -> str | None:
         if isinstance(value, str) and value.strip():
             return str(value)
         reader.problem(at, f"expected a string, found {found(value)}.")
@@ -38,7 +41,7 @@ class Choice(Shape[S]):
         self.choices = choices
         self.kind = "one of " + ", ".join(f'"{choice}"' for choice in choices)
 
-    def read(self, value: object, at: Key, reader: Reader) -> S | None:
+    def _read(self, value: object, at: Key, reader: Reader) -> S | None:
         for choice in self.choices:
             if value == choice:
                 return choice
@@ -51,7 +54,7 @@ class Switch(Shape[bool]):
 
     kind = "true or false"
 
-    def read(self, value: object, at: Key, reader: Reader) -> bool | None:
+    def _read(self, value: object, at: Key, reader: Reader) -> bool | None:
         if isinstance(value, bool):
             return value
         reader.problem(at, f"expected true or false, without quotes; found {found(value)}.")
@@ -65,7 +68,7 @@ class Number(Shape[float]):
         self.low, self.high, self.above = low, high, above
         self.kind = f"number {'above' if above else 'from'} {low:g}" + ("" if high == math.inf else f" to {high:g}")
 
-    def read(self, value: object, at: Key, reader: Reader) -> float | None:
+    def _read(self, value: object, at: Key, reader: Reader) -> float | None:
         if (
             isinstance(value, (int, float))
             and not isinstance(value, bool)
@@ -85,7 +88,7 @@ class Whole(Shape[int]):
         self.low, self.high = low, high
         self.kind = f"integer from {low}" + ("" if high == math.inf else f" to {high:g}")
 
-    def read(self, value: object, at: Key, reader: Reader) -> int | None:
+    def _read(self, value: object, at: Key, reader: Reader) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high:
             return value
         reader.problem(at, f"expected an {self.kind}, found {found(value)}.")
@@ -100,7 +103,7 @@ class Duration(Shape[float]):
     def __init__(self, at_least_s: float = 0.0) -> None:
         self.at_least_s = at_least_s
 
-    def read(self, value: object, at: Key, reader: Reader) -> float | None:
+    def _read(self, value: object, at: Key, reader: Reader) -> float | None:
         try:
             length_s = seconds(cast("Any", value))
         except (TypeError, ValueError):
@@ -123,17 +126,16 @@ class FilePath(Shape[str]):
     kind = "path of a file"
     is_text = True
 
-    def read(self, value: object, at: Key, reader: Reader) -> str | None:
+    def _read(self, value: object, at: Key, reader: Reader) -> str | None:
         if not isinstance(value, (str, os.PathLike)) or not os.fspath(cast("str | os.PathLike[str]", value)):
             reader.problem(at, f"expected the path of a file, found {found(value)}.")
             return None
         path = reader.path(at, os.fspath(cast("str | os.PathLike[str]", value)))
-        try:
-            with open(path, "rb"):
-                return path
-        except OSError as error:
-            reader.problem(at, f"cannot read the file {path} ({error.strerror}); correct the path or the permissions.")
-            return None
+        reason = reason_unreadable(path)
+        if reason is None:
+            return path
+        reader.problem(at, f"cannot read the file {path} ({reason}); correct the path or the permissions.")
+        return None
 
 
 class SecretText(Shape[Secret]):
@@ -142,7 +144,7 @@ class SecretText(Shape[Secret]):
     kind = 'secret: { env = "NAME" } or { file = "PATH" }'
     is_text = True
 
-    def read(self, value: object, at: Key, reader: Reader) -> Secret | None:
+    def _read(self, value: object, at: Key, reader: Reader) -> Secret | None:
         if isinstance(value, EnvironmentText):  # it is where a secret may be: in the environment
             return Secret(str(value), origin=f"environment variable {value.variable}")
         if not is_reference(value):
@@ -173,11 +175,9 @@ def _variable(name: str, at: Key, reader: Reader) -> Secret | None:
 def _content(name: str, at: Key, reader: Reader) -> Secret | None:
     path = reader.path(at, name)
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        reader.problem(at, f"cannot read the file {path} ({reason}); correct the path or the permissions.")
+        text = read_text(path).rstrip("\r\n")
+    except ValueError as error:
+        reader.problem(at, f"cannot read the file {path} ({error}); correct the path or the permissions.")
         return None
     if not text:
         reader.problem(at, f"the file {path} is empty; write the secret into it.")

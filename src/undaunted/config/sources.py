@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from undaunted.config.files import absolute, is_file, near_path, read_text, upwards
 from undaunted.config.secrets import is_reference
 from undaunted.config.structure import EnvironmentText, Key
-from undaunted.config.toml import TomlFile, TomlMistake, literal
+from undaunted.config.toml import TomlError, TomlFile, literal
 
-__all__ = ["Layers", "Origin", "dotted", "environment", "find_file", "nested", "read_file"]
+__all__ = ["VARIABLE", "Layers", "Origin", "dotted", "find_file", "has_names", "nested", "read_file"]
 
 FILE_NAME = "undaunted.toml"
 PREFIX = "UNDAUNTED__"
 VARIABLE = "UNDAUNTED_CONFIG"
 
-NAMED = frozenset({"clusters", "profiles", "models", "members", "options"})
-"""Tables whose keys are names and no paths: a dot in them (of a model, an address) nests nothing."""
+PROJECT = "pyproject.toml"
+TOOL = ("tool", "undaunted")
 
-_BARE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-[]"
+_BARE = re.compile(r"[A-Za-z0-9_-]+(\[\d+\])?")
+_TWICE = "is given twice, once by a dotted key; give it once."
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +43,8 @@ class Origin:
         """Say where the setting `key` was set, with the line if it was in a file."""
         if self.file is not None:
             line = self.file.line(key)
-            return f"{_near_path(self.file.path)}:{line}" if line else _near_path(self.file.path)
+            return f"{near_path(self.file.path)}:{line}" if line else near_path(self.file.path)
         return f"environment {self.name}" if self.kind == "environment" else self.name or self.kind
-
-
-def _near_path(path: str) -> str:
-    """The path from the working directory where that is shorter, as a reader would type it."""
-    try:
-        return min(os.path.relpath(path), path, key=len)
-    except (OSError, ValueError):  # no working directory, or another drive
-        return path
 
 
 class Layers:
@@ -129,106 +123,95 @@ def _same(key: str, part: str) -> bool:
 def nested(layer: Mapping[str, object], problems: list[tuple[Key, str]], at: Key = ()) -> dict[str, Any]:
     """Take dotted keys apart: ``{"retry.deadline": 5}`` is ``{"retry": {"deadline": 5}}``."""
     table: dict[str, Any] = {}
-    literally = bool(at) and at[-1] in NAMED
     for key, value in layer.items():
-        path = _split(str(key), literally)
+        path = _path(str(key), at)
         here = (*at, *path)
         if isinstance(value, Mapping):
-            value = nested(cast("Mapping[str, object]", value), problems, here)
-        _put(table, path, value, here, problems)
+            _put(table, path, nested(cast("Mapping[str, object]", value), problems, here), here, problems)
+        else:
+            _put(table, path, value, here, problems)
     return table
 
 
-def _split(key: str, literally: bool) -> list[str]:
-    if literally:
-        return [key]
-    parts = key.split(".")
-    for index, part in enumerate(parts[:-1]):
-        if part in NAMED:
-            rest = parts[index + 1 :]
-            if part in ("clusters", "profiles"):  # their names have no dots
-                return [*parts[: index + 2], *rest[1:]]
-            return [*parts[: index + 1], ".".join(rest)]
-    return parts
+def _path(key: str, at: Key) -> list[str]:
+    """The parts of a dotted key; a name that may have dots of its own, of a model or a node, is one part."""
+    path: list[str] = []
+    while True:
+        here = (*at, *path)
+        if has_names(here) and not (path and here[0] in ("clusters", "profiles") and len(here) == 1):
+            return [*path, key]
+        part, dot, key = key.partition(".")
+        path.append(part)
+        if not dot:
+            return path
+
+
+def has_names(at: Key) -> bool:
+    """Whether the keys of a table are names of the user's choice."""
+    return at in (("clusters",), ("profiles",), ("models",)) or (len(at) > 2 and at[-1] in ("members", "options"))
 
 
 def _put(table: dict[str, Any], path: list[str], value: object, at: Key, problems: list[tuple[Key, str]]) -> None:
     for key in path[:-1]:
-        if not isinstance(table.setdefault(key, {}), dict):
-            problems.append((at, "is given twice, once by a dotted key; give it once."))
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            problems.append((at, _TWICE))
             return
-        table = table[key]
     there = table.get(path[-1])
     if isinstance(there, dict) and isinstance(value, dict):
-        for key, one in value.items():
-            _put(there, [key], one, (*at, key), problems)
+        for key, one in cast("dict[str, object]", value).items():
+            _put(cast("dict[str, Any]", there), [key], one, (*at, key), problems)
     elif there is not None:
-        problems.append((at, "is given twice, once by a dotted key; give it once."))
+        problems.append((at, _TWICE))
     else:
         table[path[-1]] = value
 
 
 def dotted(key: Key) -> str:
     """A key as it is written in TOML."""
-    return ".".join(part if part and all(c in _BARE for c in part) else f'"{part}"' for part in key)
+    return ".".join(part if _BARE.fullmatch(part) else f'"{part}"' for part in key)
 
 
 def find_file(environ: Mapping[str, str], start: str) -> str | None:
     """Find the settings file: ``UNDAUNTED_CONFIG``, else the nearest one from `start` upwards."""
     if environ.get(VARIABLE):
-        return os.path.join(start, os.path.expanduser(environ[VARIABLE]))
-    for folder in _upwards(os.path.abspath(start)):
-        path = os.path.join(folder, FILE_NAME)
-        if os.path.isfile(path):
+        return absolute(environ[VARIABLE], start)
+    for folder in upwards(start):
+        path = absolute(FILE_NAME, folder)
+        if is_file(path):
             return path
-        project = os.path.join(folder, "pyproject.toml")
-        if os.path.isfile(project) and _mentions(project):
-            return project
+        path = absolute(PROJECT, folder)
+        if is_file(path) and _has_ours(path):
+            return path
     return None
 
 
-def _upwards(folder: str) -> Iterator[str]:
-    while True:
-        yield folder
-        above = os.path.dirname(folder)
-        if above == folder:
-            return
-        folder = above
-
-
-def _mentions(project: str) -> bool:
-    """Whether a pyproject.toml has settings of ours; one that is broken or unreadable and not ours is not our business."""
+def _has_ours(project: str) -> bool:
+    """Whether a pyproject.toml has settings of ours; one without them may be broken, that is not our business."""
     try:
-        with open(project, encoding="utf-8") as file:
-            text = file.read()
-    except (OSError, UnicodeDecodeError):
-        return False
-    if "undaunted" not in text:
-        return False
-    try:
-        return TomlFile(project, text, ("tool", "undaunted")).table() is not None
-    except TomlMistake:
+        text = read_text(project)
+        return "undaunted" in text and TomlFile(project, text, TOOL).table() is not None
+    except TomlError:
         return any(line.lstrip().startswith("[tool.undaunted") for line in text.splitlines())
+    except ValueError:
+        return False
 
 
 def read_file(path: str, problems: list[tuple[Key, str]]) -> TomlFile | None:
     """Read a settings file; what is wrong with it as a file is added to `problems`."""
-    shown = _near_path(path)
+    shown = near_path(path)
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        problems.append(((), f"cannot read the settings file {shown} ({reason}); correct the path or the file."))
+        text = read_text(path)
+    except ValueError as error:
+        problems.append(((), f"cannot read the settings file {shown} ({error}); correct its name or its permissions."))
         return None
-    prefix = ("tool", "undaunted") if os.path.basename(path) == "pyproject.toml" else ()
+    is_project = path.endswith(PROJECT)
     try:
-        file_read = TomlFile(path, text, prefix)
-    except TomlMistake as mistake:
-        problems.append(((), f"the settings file {shown} is not TOML: {mistake}."))
+        file = TomlFile(path, text, TOOL if is_project else ())
+    except TomlError as error:
+        problems.append(((), f"the settings file {shown} is not TOML: {error}."))
         return None
-    table = file_read.table()
-    if not isinstance(table, dict):
+    if not isinstance(file.table(), dict):
         problems.append(((), f"the settings file {shown} has no table [tool.undaunted]; add it, or name another file."))
         return None
-    return file_read
+    return file

@@ -7,15 +7,18 @@ its field keeps its default, so that the rest is still looked at.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from undaunted.config.files import absolute
 from undaunted.config.secrets import found
 from undaunted.config.toml import literal
 
-__all__ = ["EnvironmentText", "Info", "Key", "Reader", "Shape", "Table", "Tables", "infos", "near", "read", "setting"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["EnvironmentText", "Info", "Key", "Reader", "Shape", "Table", "Tables", "infos", "near", "setting"]
 
 Key = tuple[str, ...]
 T = TypeVar("T")
@@ -29,7 +32,8 @@ class EnvironmentText(str):
 
     variable: str
 
-    def __new__(cls, text: str, *, variable: str) -> EnvironmentText:
+    def __new__(cls, text: str, *, variable: str) -> Self:
+        """Keep the variable's name with its text."""
         made = super().__new__(cls, text)
         made.variable = variable
         return made
@@ -56,8 +60,7 @@ class Reader:
 
     def path(self, at: Key, name: str) -> str:
         """Make a file's path absolute."""
-        folder = next((folder for key, folder in self.folders.items() if key[: len(at)] == at), os.getcwd())
-        return os.path.join(folder, os.path.expanduser(name))
+        return absolute(name, next((folder for key, folder in self.folders.items() if key[: len(at)] == at), None))
 
 
 class Shape(Generic[T_co]):
@@ -72,7 +75,15 @@ class Shape(Generic[T_co]):
     is_text: bool = False
 
     def read(self, value: object, at: Key, reader: Reader) -> T_co | None:
-        """Return the value in the program's form; None when it is wrong, which has then been reported."""
+        """Return the value in the program's form; None when it is wrong, which has then been reported.
+
+        Text of the environment is first tried as a TOML value, unless text is what is wanted.
+        """
+        if isinstance(value, EnvironmentText) and not self.is_text:
+            value = literal(value)
+        return self._read(value, at, reader)
+
+    def _read(self, value: object, at: Key, reader: Reader) -> T_co | None:
         raise NotImplementedError
 
 
@@ -124,10 +135,11 @@ class Table(Shape[T_co]):
 
     kind = "table"
 
-    def __init__(self, cls: type[T_co]) -> None:
+    def __init__(self, cls: type[T_co], **given: object) -> None:
         self.cls: type[Any] = cls
+        self.given = given
 
-    def read(self, value: object, at: Key, reader: Reader, **more: object) -> T_co | None:
+    def _read(self, value: object, at: Key, reader: Reader) -> T_co | None:
         if not isinstance(value, Mapping):
             text = "a string" if isinstance(value, str) else found(value)
             reader.problem(at, f"expected a table with keys of {', '.join(infos(self.cls))}; found {text}.")
@@ -137,15 +149,16 @@ class Table(Shape[T_co]):
         for key in table:
             if key not in known:
                 reader.problem((*at, key), _unknown(key, self.cls))
+        values = dict(self.given)
         for name, info in known.items():
             given = table.get(name)
             if given is not None:
-                structured = read(info.shape, given, (*at, name), reader)
-                if structured is not None:
-                    more[name] = structured
+                value = info.shape.read(given, (*at, name), reader)
+                if value is not None:
+                    values[name] = value
             elif info.required:
                 reader.problem((*at, name), f"is missing; {info.doc}")
-        made = self.cls(**more)
+        made = self.cls(**values)
         for key, message in getattr(made, "mistakes", tuple)():
             reader.problem((*at, *key), message)
         return cast("T_co", made)
@@ -158,25 +171,18 @@ class Tables(Shape[Mapping[str, T_co]]):
         self.each = each
         self.kind = f"{each.kind} by name"
 
-    def read(self, value: object, at: Key, reader: Reader) -> Mapping[str, T_co] | None:
+    def _read(self, value: object, at: Key, reader: Reader) -> Mapping[str, T_co] | None:
         if not isinstance(value, Mapping):
             reader.problem(at, f"expected a table of names, found {found(value)}.")
             return None
         table = cast("Mapping[str, object]", value)
-        made = {name: read(self.each, one, (*at, name), reader) for name, one in table.items()}
+        made = {name: self.each.read(one, (*at, name), reader) for name, one in table.items()}
         return {name: one for name, one in made.items() if one is not None}
-
-
-def read(shape: Shape[T], value: object, at: Key, reader: Reader) -> T | None:
-    """Read one value; text of the environment is first tried as a TOML value, unless text is wanted."""
-    if isinstance(value, EnvironmentText) and not shape.is_text:
-        value = literal(value)
-    return shape.read(value, at, reader)
 
 
 def near(word: object, choices: Iterable[str]) -> str:
     """``did you mean 'x'? `` for the nearest of the choices, or nothing."""
-    import difflib  # only mistakes pay for it
+    import difflib  # noqa: PLC0415 only mistakes pay for it
 
     plain = {_plain(choice): choice for choice in choices}
     match = difflib.get_close_matches(_plain(str(word)), plain, n=1, cutoff=0.6)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["TomlFile", "TomlMistake", "literal", "parse"]
+__all__ = ["TomlError", "TomlFile", "literal", "parse"]
 
 
-class TomlMistake(ValueError):
+class TomlError(ValueError):
     """The text is not TOML; the message begins with line and column."""
 
 
@@ -21,12 +21,12 @@ def parse(text: str) -> dict[str, Any]:
     """Parse TOML.
 
     Raises:
-        TomlMistake: It is not TOML.
+        TomlError: It is not TOML.
     """
     if sys.version_info >= (3, 11):  # imported here: 10 ms that only a file or a variable costs
-        import tomllib
+        import tomllib  # noqa: PLC0415
     else:
-        import tomli as tomllib
+        import tomli as tomllib  # noqa: PLC0415
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError also of an integer with thousands of digits
@@ -34,19 +34,19 @@ def parse(text: str) -> dict[str, Any]:
         place = re.search(r" \(at line (\d+), column (\d+)\)$", what)
         line, column = place.groups() if place else (text.count("\n") + 1, len(text) - text.rfind("\n"))
         reason = re.sub(r" \(at [^)]*\)$", "", what)
-        raise TomlMistake(f"line {line}, column {column}: {reason}") from None
+        raise TomlError(f"line {line}, column {column}: {reason}") from None
 
 
 def literal(text: str) -> object:
     """Read text as a TOML value, or a JSON list or table; what is neither is the string itself."""
     try:
         value = parse(f"value = {text}")
-    except TomlMistake:
+    except TomlError:
         value = {}
     if len(value) == 1 and isinstance(value.get("value"), (bool, int, float, str, list, dict)):
         return value["value"]
     if text.lstrip()[:1] in ("{", "["):
-        import json
+        import json  # noqa: PLC0415 only such values pay for it
 
         try:
             return json.loads(text)
@@ -64,7 +64,7 @@ class TomlFile:
         prefix: The table in it that holds the settings: ``("tool", "undaunted")`` in pyproject.toml.
 
     Raises:
-        TomlMistake: It is not TOML.
+        TomlError: It is not TOML.
     """
 
     def __init__(self, path: str, text: str, prefix: tuple[str, ...] = ()) -> None:
@@ -105,7 +105,7 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
         begun, statement = (begun, statement + line) if statement else (number, line)
         try:
             content = parse(statement)
-        except TomlMistake:
+        except TomlError:
             continue
         if content:
             yield begun, statement
