@@ -71,7 +71,10 @@ class Breaker:
         self._chance = chance
         self._notify = notify
         self._lock = threading.Lock()
-        self._close()
+        self._state = BreakerState.CLOSED
+        self._failures = self._opened_times = 0
+        self._open_s = self._until_s = self._lease_until_s = 0.0
+        self._slots: deque[list[float]] = deque()  # [start_s, calls, failures], each a tenth of the window
 
     @property
     def state(self) -> BreakerState:
@@ -140,10 +143,9 @@ class Breaker:
 
     def _close(self) -> None:
         self._state = BreakerState.CLOSED
-        self._failures = 0
-        self._opened_times = 0
+        self._failures = self._opened_times = 0
         self._open_s = self._until_s = self._lease_until_s = 0.0
-        self._slots: deque[list[float]] = deque()  # [start_s, calls, failures], each a tenth of the window
+        self._slots.clear()
 
     def _open(self, now_s: float) -> None:
         # Doubling is capped before it is done: 2.0**1024 would overflow after a long outage.

@@ -43,7 +43,7 @@ class Reason(enum.Enum):
     ATTEMPTS = "every attempt that was allowed has failed"
     NO_NODE = "no node has been able to serve it for longer than it waits for one"
     BUDGET = "the retry budget of the cluster is empty"
-    DEADLINE = "its deadline leaves no time to run it again"
+    DEADLINE = "its deadline leaves no time for another try"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

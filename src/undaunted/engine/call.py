@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from undaunted.core.operation import Kind
-from undaunted.engine.context import current_options
+from undaunted.engine.context import IN_FORCE
 
 if TYPE_CHECKING:
     from undaunted.core.attempt import Attempt
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from undaunted.core.policy import Policy
     from undaunted.engine.guard import Guard
 
-__all__ = ["CURRENT", "Call", "current_call"]
+__all__ = ["CURRENT", "Call", "current_call", "fold", "nested"]
 
 
 class Call:
@@ -37,7 +37,8 @@ class Call:
     """
 
     __slots__ = (
-        "attempt_s", "attempts", "deadline_s", "guard", "is_running", "node", "operation", "policy", "sent", "started_s",
+        "attempt_s", "attempts", "deadline_s", "guard", "is_running", "node", "operation", "policy", "sent",
+        "started_s",
     )  # fmt: skip
 
     def __init__(self, guard: Guard, operation: Operation, policy: Policy) -> None:
@@ -47,7 +48,7 @@ class Call:
         self.is_running = True
         self.attempts: list[Attempt] = []
         self.started_s = self.attempt_s = now_s = guard.clock.monotonic()
-        options = current_options()
+        options = IN_FORCE.get()
         if options is None:
             self.deadline_s = now_s + policy.deadline_s
         else:
@@ -71,11 +72,6 @@ class Call:
         self.sent = False
         self.attempt_s = self.guard.clock.monotonic()
 
-    def end(self) -> None:
-        """Mark the call as over, and drop the errors, whose tracebacks lead back to this very call."""
-        self.is_running = False
-        self.attempts = []
-
 
 CURRENT: ContextVar[Call | None] = ContextVar("undaunted.call", default=None)
 
@@ -95,7 +91,7 @@ def nested(guard: Guard, operation: Operation, policy: Policy, outer: Call) -> C
 
 def fold(call: Call, outer: Call) -> None:
     """Tell the outer call what a nested one of the same cluster has done: its error will be judged there."""
-    call.end()
+    call.is_running = False
     if call.guard is outer.guard:
         outer.sent = outer.sent or call.sent
         outer.node = call.node or outer.node

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from undaunted.core.policy import Policy
 
-__all__ = ["Declared", "current_options", "deadline", "options"]
+__all__ = ["IN_FORCE", "Declared", "current_options", "deadline", "options"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,12 +64,12 @@ class Declared:
         return replace(policy, **declared) if declared else policy
 
 
-_IN_FORCE: ContextVar[Declared | None] = ContextVar("undaunted.options", default=None)
+IN_FORCE: ContextVar[Declared | None] = ContextVar("undaunted.options", default=None)
 
 
 def current_options() -> Declared | None:
     """The options in force here; None outside every block."""
-    return _IN_FORCE.get()
+    return IN_FORCE.get()
 
 
 class options:  # noqa: N801  # used like a function
@@ -118,13 +118,13 @@ class options:  # noqa: N801  # used like a function
         )
 
     def __enter__(self) -> None:
-        outer = _IN_FORCE.get()
+        outer = IN_FORCE.get()
         own = self._declared
         mine = None if self._length_s is None else Deadline.after(self._length_s, now_s=time.monotonic())
         if outer is None:
-            _IN_FORCE.set(replace(own, deadline=mine))
+            IN_FORCE.set(replace(own, deadline=mine))
             return
-        _IN_FORCE.set(
+        IN_FORCE.set(
             Declared(
                 deadline=earlier(outer.deadline, mine),
                 idempotent=outer.idempotent if own.idempotent is None else own.idempotent,
@@ -138,8 +138,8 @@ class options:  # noqa: N801  # used like a function
 
     def __exit__(self, *_: object) -> None:
         # No token is kept, so that one object may be entered again, by many threads, and within itself.
-        inner = _IN_FORCE.get()
-        _IN_FORCE.set(None if inner is None else inner.outer)
+        inner = IN_FORCE.get()
+        IN_FORCE.set(None if inner is None else inner.outer)
 
     def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
         """Decorate a function or coroutine function: the options hold for each of its calls."""
@@ -176,7 +176,7 @@ _KNOWN = ("deadline", "idempotent", "reads", "many_writes", "attempts", "profile
 def _about_unknown(unknown: dict[str, Any]) -> str:
     import difflib  # noqa: PLC0415  # only for a mistake
 
-    name = sorted(unknown)[0]
+    name = min(unknown)
     close = difflib.get_close_matches(name, _KNOWN, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"{name!r} is not an option.{hint} The options are {', '.join(_KNOWN)}."
@@ -204,11 +204,11 @@ def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
     raise ValueError(f"option {name}: {value!r} is not one of {', '.join(allowed)}")
 
 
-def _positive(name: str, value: int | None) -> int | None:
+def _positive(name: str, value: Any) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"option {name}: expected a whole number, found {value!r}")
     if value < 1:
         raise ValueError(f"option {name}: {value} is too small; the first attempt counts, so at least 1")
-    return value
+    return int(value)

@@ -54,7 +54,7 @@ class ErrorClasses:
     exhausted: type[base.Exhausted]
 
 
-def _nobody(event: Event) -> None:  # noqa: ARG001
+def _nobody(event: Event) -> None:
     """Publish to nobody."""
 
 

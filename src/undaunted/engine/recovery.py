@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from undaunted.core.decision import Decision
     from undaunted.engine.call import Call
 
-__all__ = ["Recovery", "refuse_late_start"]
+__all__ = ["Recovery", "check_start"]
 
 
 class Recovery:
@@ -35,7 +35,7 @@ class Recovery:
     """
 
     __slots__ = (
-        "_budget_refused", "_call", "_counted", "_failed_s", "_failure", "_has_hopped", "_retries", "_sheds",
+        "_call", "_counted", "_failed_s", "_failure", "_has_hopped", "_retries", "_sheds",
         "decision", "interruption", "value",
     )  # fmt: skip
 
@@ -59,10 +59,18 @@ class Recovery:
         """Whether the call is to be run again."""
         return isinstance(self.decision, (Retry, Hop))
 
+    @property
+    def must_settle(self) -> bool:
+        """Whether the database must be asked what happened."""
+        return isinstance(self.decision, Settle)
+
     def failed(self, error: Exception) -> None:
         """Judge an attempt that has just failed."""
         call = self._call
-        failure = call.guard.classify(error, call)
+        try:
+            failure = call.guard.classify(error, call)
+        except Exception as mistake:  # the backend's own; what it was asked about must not be lost
+            raise mistake from error
         elapsed_s = call.guard.clock.monotonic() - call.attempt_s
         call.attempts.append(Attempt(node=failure.node, fault=failure.fault, elapsed_s=elapsed_s, error=error))
         self._counted += is_counted(call.operation, failure)
@@ -78,6 +86,13 @@ class Recovery:
             return UNDECIDED
         return call.guard.settle(call, failure)
 
+    def unsettled(self, error: Exception) -> None:
+        """Settling has failed itself, so nobody knows; the error is listed with the tries."""
+        call = self._call
+        elapsed_s = call.guard.clock.monotonic() - call.attempt_s
+        call.attempts.append(Attempt(node=call.node, fault=Fault.UNKNOWN, elapsed_s=elapsed_s, error=error))
+        self.decision = GiveUp(Reason.UNKNOWN)
+
     def settled(self, answer: Any) -> None:
         """Take the answer: the value, or that it may be run again, or that nobody can know."""
         if answer is UNDECIDED or self._failure is None:
@@ -89,10 +104,10 @@ class Recovery:
             attempts[-1] = replace(attempts[-1], fault=fault)
             self._judge(replace(self._failure, fault=fault))
         else:
-            self.succeeded(answer)
+            self._keep(answer, attempts=len(self._call.attempts))
 
     def announce(self) -> None:
-        """Publish that it is about to be run again, and choose the node."""
+        """Publish that it is about to be run again."""
         call, decision = self._call, self.decision
         tried = call.attempts[-1]
         call.guard.publish(
@@ -125,7 +140,25 @@ class Recovery:
         return True
 
     def succeeded(self, value: Any) -> None:
-        """Keep the value and publish the recovery."""
+        """Keep what an attempt has returned."""
+        self._keep(value, attempts=len(self._call.attempts) + 1)
+
+    def conclude(self) -> Any:
+        """Return the value, or raise what the caller is to get."""
+        if self.interruption is not None:
+            raise self.interruption
+        if isinstance(self.decision, GiveUp):
+            # No local variable may hold the error: it would hold this frame, and this frame it.
+            raise self._error(self.decision.reason)
+        self._call.guard.budget.deposit()
+        return self.value
+
+    def clear(self) -> None:
+        """Drop what would keep errors, and through their tracebacks all frames, alive."""
+        self.interruption = self.value = self.decision = None
+        self._call.attempts = []
+
+    def _keep(self, value: Any, *, attempts: int) -> None:
         call = self._call
         self.decision = None
         self.value = value
@@ -135,30 +168,25 @@ class Recovery:
                 backend=call.guard.backend,
                 operation=call.operation.name,
                 node=call.node,
-                attempts=len(call.attempts) + 1,
+                attempts=attempts,
                 elapsed_s=call.guard.clock.monotonic() - self._failed_s,
             )
         )
 
-    def error(self) -> tuple[Exception, Exception | None]:
-        """The error to raise now that the call is given up, and its cause; published already."""
+    def _error(self, reason: Reason) -> Exception:
         call = self._call
-        reason = self.decision.reason if isinstance(self.decision, GiveUp) else Reason.ATTEMPTS
         last = call.attempts[-1].error
         assert isinstance(last, Exception)  # noqa: S101  # `failed` takes nothing else
         if reason in (Reason.PERMANENT, Reason.ROLLED_BACK):
             if len(call.attempts) > 1:
-                self._publish_failed(reason, last)
-            return _native(last, call), None
+                _publish_failed(call, reason, last)
+            return _native(last, call)
         if reason is Reason.BUDGET and call.guard.budget.tell_empty():
             call.guard.publish(BudgetEmptied(cluster=call.guard.cluster, backend=call.guard.backend))
         raised = report.error_for(reason, call)
-        self._publish_failed(reason, raised)
-        return raised, last
-
-    def clear(self) -> None:
-        """Drop what would keep errors, and through their tracebacks all frames, alive."""
-        self.interruption = self.value = self.decision = None
+        raised.__cause__ = last
+        _publish_failed(call, reason, raised)
+        return raised
 
     def _judge(self, failure: Failure) -> None:
         call, guard = self._call, self._call.guard
@@ -180,40 +208,41 @@ class Recovery:
         if self.is_going_on and not guard.budget.pay(cost):  # another thread was quicker
             self.decision = decide(call.operation, failure, replace(state, has_budget=False), call.policy)
 
-    def _publish_failed(self, reason: Reason, error: Exception) -> None:
-        call = self._call
-        event = OutcomeLeftUnknown if report.is_unknown(reason, call) else CallFailed
-        call.guard.publish(
-            event(
-                cluster=call.guard.cluster,
-                backend=call.guard.backend,
-                operation=call.operation.name,
-                node=call.attempts[-1].node if call.attempts else None,
-                attempts=len(call.attempts),
-                elapsed_s=call.elapsed_s(),
-                reason=reason.name.lower(),
-                error=type(error).__name__,
-            )
-        )
-
 
 def _is_open(call: Call) -> bool:
     outage = call.guard.outage
     return not outage.is_over and outage.age_s(needs_primary=call.operation.needs_primary) > call.policy.patience_s
 
 
-def refuse_late_start(call: Call) -> Exception | None:
-    """The error to raise instead of a first attempt that is known to be in vain; None when there is hope."""
+def check_start(call: Call) -> None:
+    """Raise at once where a first attempt is known to be in vain."""
     if call.remaining_s() <= 0:
-        reason = Reason.DEADLINE
-    elif _is_open(call):
-        reason = Reason.NO_NODE
-    else:
-        return None
-    recovery = Recovery(call)
-    raised = report.error_for(reason, call)
-    recovery._publish_failed(reason, raised)  # noqa: SLF001  # of this module
-    return raised
+        raise _refused(Reason.DEADLINE, call)
+    if _is_open(call):
+        raise _refused(Reason.NO_NODE, call)
+
+
+def _refused(reason: Reason, call: Call) -> Exception:
+    call.is_running = False
+    refused = report.error_for(reason, call)
+    _publish_failed(call, reason, refused)
+    return refused
+
+
+def _publish_failed(call: Call, reason: Reason, error: Exception) -> None:
+    event = OutcomeLeftUnknown if report.is_unknown(reason, call) else CallFailed
+    call.guard.publish(
+        event(
+            cluster=call.guard.cluster,
+            backend=call.guard.backend,
+            operation=call.operation.name,
+            node=call.attempts[-1].node if call.attempts else None,
+            attempts=len(call.attempts),
+            elapsed_s=call.elapsed_s(),
+            reason=reason.name.lower(),
+            error=type(error).__name__,
+        )
+    )
 
 
 def _native(error: Exception, call: Call) -> Exception:

@@ -93,6 +93,6 @@ def _line(number: int, attempt: Attempt) -> str:
 
 
 def _named(error: BaseException) -> str:
-    code = getattr(error, "code", None)
+    code: object = getattr(error, "code", None)
     has_code = isinstance(code, int) and not isinstance(code, bool)
     return f"{type(error).__name__} (code {code})" if has_code else type(error).__name__

@@ -58,8 +58,8 @@ def run(guard: Guard, operation: Operation, body: Callable[[Call], T], *, policy
         return _recover(call, body, failed)
     finally:
         CURRENT.reset(token)
-        call.end()
-        failed = None
+        call.is_running = False
+        failed = None  # its traceback leads back to this frame
 
 
 def _run_once(call: Call, body: Callable[[Call], T], outer: Call) -> T:
@@ -72,47 +72,31 @@ def _run_once(call: Call, body: Callable[[Call], T], outer: Call) -> T:
 
 
 def _check_start(call: Call) -> None:
-    from undaunted.engine.recovery import refuse_late_start  # noqa: PLC0415  # only during an outage
+    from undaunted.engine.recovery import check_start  # noqa: PLC0415  # only during an outage
 
-    refusal = refuse_late_start(call)
-    if refusal is not None:
-        try:
-            raise refusal
-        finally:
-            call.end()
-            refusal = None
+    check_start(call)
 
 
 def _recover(call: Call, body: Callable[[Call], T], failed: Exception) -> T:
-    from undaunted.engine.recovery import Recovery  # noqa: PLC0415  # not on the success path
+    from undaunted.engine.recovery import Recovery  # noqa: PLC0415  # only behind a failure
 
     recovery = Recovery(call)
-    raised: BaseException | None = None
-    cause: BaseException | None = None
     try:
         _judge(recovery, failed)
         if recovery.is_going_on:
             _loop(recovery, call, body)
-        if recovery.interruption is not None:
-            raised = recovery.interruption
-            raise raised
-        if recovery.decision is not None:
-            raised, cause = recovery.error()
-            if cause is not None:
-                raise raised from cause
-            raise raised
-        call.guard.budget.deposit()
-        value: T = recovery.value
+        value: T = recovery.conclude()
         return value
     finally:
         recovery.clear()
-        del failed, raised, cause
+        del failed
 
 
 def _loop(recovery: Recovery, call: Call, body: Callable[[Call], T]) -> None:
     """Run it again until it succeeds or is given up. Nothing is raised through tenacity.
 
-    An exception that passes through tenacity's loop is kept, with all frames, by the state in that loop's frame.
+    The state in the frame of tenacity's loop holds what passes through it; so an exception would hold its own
+    traceback, and with it every frame, until the collector runs.
     """
     from tenacity import Retrying  # noqa: PLC0415  # costs 46 ms at import, and only failures need it
 
@@ -127,21 +111,24 @@ def _loop(recovery: Recovery, call: Call, body: Callable[[Call], T]) -> None:
                 recovery.succeeded(body(call))
             except Exception as error:  # noqa: BLE001  # the backend's table says what it means
                 _judge(recovery, error)
-            except BaseException as error:  # noqa: BLE001  # raised at once by `_recover`
+            except BaseException as error:  # noqa: BLE001  # raised at once, by `Recovery.conclude`
                 recovery.interruption = error
 
     Retrying(
-        retry=lambda state: recovery.is_going_on,
-        wait=lambda state: recovery.delay_s,
-        before_sleep=lambda state: recovery.announce(),
+        retry=lambda _: recovery.is_going_on,
+        wait=lambda _: recovery.delay_s,
+        before_sleep=lambda _: recovery.announce(),
         sleep=call.guard.sleep,
         reraise=True,
     )(attempt)
 
 
 def _judge(recovery: Recovery, error: Exception) -> None:
-    from undaunted.core.decision import Settle
-
     recovery.failed(error)
-    if isinstance(recovery.decision, Settle):
-        recovery.settled(recovery.settle())
+    if recovery.must_settle:
+        try:
+            answer = recovery.settle()
+        except Exception as failure:  # noqa: BLE001  # listed with the tries, and raised as an unknown outcome
+            recovery.unsettled(failure)
+        else:
+            recovery.settled(answer)

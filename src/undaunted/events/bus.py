@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["Bus"]
 
 E = TypeVar("E", bound=Event)
-
-_log = logging.getLogger("undaunted.events")
 
 
 class Bus:
@@ -56,8 +53,7 @@ class Bus:
                 "Let it put them into a queue that your coroutine reads."
             )
         for each in event_types:
-            if not (isinstance(each, type) and issubclass(each, Event)):
-                raise TypeError(f"{each!r} is not an event class of undaunted.events")
+            _check_type(each)
         entry = (listener, event_types or (Event,))
         with self._lock:
             self._listeners = (*self._listeners, entry)
@@ -75,8 +71,8 @@ class Bus:
             if isinstance(event, event_types):
                 try:
                     listener(event)
-                except Exception:
-                    _log.exception("a listener failed on %s", type(event).__name__)
+                except Exception as error:  # noqa: BLE001  # a call never fails for who listens to it
+                    _log_failure(event, error)
 
     def recent(self) -> tuple[Event, ...]:
         """The last events, oldest first."""
@@ -86,3 +82,14 @@ class Bus:
     def after_fork_in_child(self) -> None:
         """Begin anew: another thread of the parent may have held the lock. Listeners stay."""
         self._lock = threading.Lock()
+
+
+def _check_type(given: object) -> None:
+    if not (isinstance(given, type) and issubclass(given, Event)):
+        raise TypeError(f"{given!r} is not an event class of undaunted.events")
+
+
+def _log_failure(event: Event, error: Exception) -> None:
+    import logging  # noqa: PLC0415  # a third of the import time of the package, for what should not happen
+
+    logging.getLogger("undaunted.events").error("a listener failed on %s", type(event).__name__, exc_info=error)

@@ -29,12 +29,11 @@ _LINES: dict[type[Event], tuple[int, str]] = {
     ),
     events.CallFailed: (
         logging.ERROR,
-        "%(cluster)s: %(operation)s given up after %(attempts)d attempts in %(elapsed_s).3f s (%(reason)s), %(error)s raised",
+        "%(cluster)s: %(operation)s given up after %(attempts)d attempts in %(elapsed_s).3f s (%(reason)s): %(error)s",
     ),
     events.OutcomeLeftUnknown: (
         logging.ERROR,
-        "%(cluster)s: nobody knows whether %(operation)s was applied; given up after %(attempts)d attempts (%(reason)s), "
-        "%(error)s raised",
+        "%(cluster)s: nobody knows whether %(operation)s was applied; %(attempts)d attempts (%(reason)s): %(error)s",
     ),
     events.BudgetEmptied: (logging.WARNING, "%(cluster)s: the retry budget is empty, nothing more is run again"),
     events.BreakerOpened: (logging.WARNING, "%(cluster)s: %(node)s does not answer, left alone for %(open_s).3f s"),

@@ -1,0 +1,142 @@
+"""The engine for asyncio: `run`, the same as `undaunted.engine.sync.run` but for its awaiting."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, TypeVar
+
+from undaunted.engine.call import CURRENT, Call, fold, nested
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from undaunted.core.operation import Operation
+    from undaunted.core.policy import Policy
+    from undaunted.engine.guard import Guard
+    from undaunted.engine.recovery import Recovery
+
+__all__ = ["run"]
+
+T = TypeVar("T")
+
+
+async def run(
+    guard: Guard, operation: Operation, body: Callable[[Call], Awaitable[T]], *, policy: Policy | None = None
+) -> T:
+    """Run `body`, and run it again after a failure as often as is safe and allowed.
+
+    Within the body of another guarded call, and in the tasks that it begins, it is run once, and its errors pass
+    raw: the outer call decides. A cancellation passes at once, from the body and from a wait.
+
+    Args:
+        guard: The cluster's part; its `async_sleep` waits.
+        operation: What the body does.
+        body: One attempt; it is given the call, on which it notes the node and whether anything was sent.
+        policy: What bounds the call; None means the guard's. Options in force are laid over it.
+
+    Raises:
+        OutcomeUnknown: It may or may not have been applied.
+        DeadlineExceeded: Its deadline left no time to run it again.
+        NoNodeAvailable: The outage has lasted for longer than it waits for a node.
+        BudgetExhausted: The cluster's retry budget is empty.
+        Exhausted: Every attempt that was allowed has failed.
+        Exception: The driver's own, where the request itself is wrong.
+    """
+    outer = CURRENT.get()
+    if outer is not None and outer.is_running:
+        return await _run_once(nested(guard, operation, policy or guard.policy, outer), body, outer)
+    call = Call(guard, operation, policy or guard.policy)
+    if call.deadline_s <= call.started_s or not guard.outage.is_over:
+        _check_start(call)
+    token = CURRENT.set(call)
+    failed: Exception | None = None
+    try:
+        try:
+            result = await body(call)
+        except Exception as error:  # noqa: BLE001  # the backend's table says what it means
+            failed = error
+        else:
+            guard.budget.deposit()
+            return result
+        # Outside of the handler, so that no later error gets this one as its __context__.
+        return await _recover(call, body, failed)
+    finally:
+        CURRENT.reset(token)
+        call.is_running = False
+        failed = None  # its traceback leads back to this frame
+
+
+async def _run_once(call: Call, body: Callable[[Call], Awaitable[T]], outer: Call) -> T:
+    token = CURRENT.set(call)
+    try:
+        return await body(call)
+    finally:
+        CURRENT.reset(token)
+        fold(call, outer)
+
+
+def _check_start(call: Call) -> None:
+    from undaunted.engine.recovery import check_start  # noqa: PLC0415  # only during an outage
+
+    check_start(call)
+
+
+async def _recover(call: Call, body: Callable[[Call], Awaitable[T]], failed: Exception) -> T:
+    from undaunted.engine.recovery import Recovery  # noqa: PLC0415  # only behind a failure
+
+    recovery = Recovery(call)
+    try:
+        await _judge(recovery, failed)
+        if recovery.is_going_on:
+            await _loop(recovery, call, body)
+        value: T = recovery.conclude()
+        return value
+    finally:
+        recovery.clear()
+        del failed
+
+
+async def _loop(recovery: Recovery, call: Call, body: Callable[[Call], Awaitable[T]]) -> None:
+    """Run it again until it succeeds or is given up. Nothing is raised through tenacity.
+
+    The state in the frame of tenacity's loop holds what passes through it; so an exception would hold its own
+    traceback, and with it every frame, until the collector runs.
+    """
+    import asyncio  # noqa: PLC0415  # whoever awaits this has imported it already
+
+    from tenacity import AsyncRetrying  # noqa: PLC0415  # costs 46 ms at import, and only failures need it
+
+    is_first = True
+
+    async def attempt() -> None:
+        nonlocal is_first
+        if is_first:  # that was the bare one, which has failed
+            is_first = False
+        elif recovery.begin_attempt():
+            try:
+                recovery.succeeded(await body(call))
+            except Exception as error:  # noqa: BLE001  # the backend's table says what it means
+                await _judge(recovery, error)
+            except BaseException as error:  # noqa: BLE001  # raised at once, by `Recovery.conclude`
+                recovery.interruption = error
+
+    await AsyncRetrying(
+        retry=lambda _: recovery.is_going_on,
+        wait=lambda _: recovery.delay_s,
+        before_sleep=lambda _: recovery.announce(),
+        sleep=call.guard.async_sleep or asyncio.sleep,
+        reraise=True,
+    )(attempt)
+
+
+async def _judge(recovery: Recovery, error: Exception) -> None:
+    recovery.failed(error)
+    if recovery.must_settle:
+        try:
+            answer = recovery.settle()
+            if inspect.isawaitable(answer):
+                answer = await answer
+        except Exception as failure:  # noqa: BLE001  # listed with the tries, and raised as an unknown outcome
+            recovery.unsettled(failure)
+        else:
+            recovery.settled(answer)
