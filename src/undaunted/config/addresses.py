@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import cast
 
-from undaunted.config.secrets import found, masked
+from undaunted.config.raw import found, masked
 from undaunted.config.structure import Key, Reader, Shape
 
 __all__ = ["Nodes", "address"]

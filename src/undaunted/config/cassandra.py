@@ -1,5 +1,7 @@
 """The settings of a Cassandra cluster."""
 
+# ruff: noqa: RUF009  (`setting` makes a dataclass field)
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -8,7 +10,7 @@ from typing import ClassVar, Literal, get_args
 from undaunted.config.addresses import Nodes
 from undaunted.config.clusters import ClusterSettings, CredentialSettings, TlsSettings
 from undaunted.config.shapes import Choice, Text
-from undaunted.config.structure import Table, setting
+from undaunted.config.structure import Section, Table, setting
 
 __all__ = ["CassandraSettings", "ConsistencySettings"]
 
@@ -18,8 +20,8 @@ _CONSISTENCY: Choice[Consistency] = Choice(get_args(Consistency))
 _SERIAL: Choice[SerialConsistency] = Choice(get_args(SerialConsistency))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsistencySettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class ConsistencySettings(Section):
     """How many replicas must answer."""
 
     read: Consistency = setting(_CONSISTENCY, "For reads.", default="LOCAL_QUORUM")
@@ -27,7 +29,7 @@ class ConsistencySettings:
     serial: SerialConsistency = setting(_SERIAL, "For conditional writes.", default="LOCAL_SERIAL")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class CassandraSettings(ClusterSettings):
     """A cluster of Cassandra, used through cqlengine."""
 

@@ -1,5 +1,7 @@
 """What every cluster has, and the clusters of Cassandra and SQLAlchemy."""
 
+# ruff: noqa: RUF009  (`setting` makes a dataclass field)
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -14,7 +16,7 @@ from undaunted.config.sections import (
     RetrySettings,
 )
 from undaunted.config.shapes import Choice, FilePath, SecretText, Switch, Text
-from undaunted.config.structure import Key, Table, setting
+from undaunted.config.structure import Key, Section, Table, setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +30,8 @@ Verify = Literal["full", "ca", "none"]
 _VERIFY: Choice[Verify] = Choice(get_args(Verify))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialSettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class CredentialSettings(Section):
     """Who the application is to the database."""
 
     username: str | None = setting(Text(), "Name of the user.", default=None, also=("user",))
@@ -41,8 +43,8 @@ class CredentialSettings:
             yield ("username",), "is missing, although there is a password; give it."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsSettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class TlsSettings(Section):
     """Encryption of the connections; the table's presence switches it on."""
 
     enabled: bool = setting(Switch(), "Whether connections are encrypted.", default=True)
@@ -64,8 +66,8 @@ class TlsSettings:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterSettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class ClusterSettings(Section):
     """What every cluster has.
 
     Attributes:

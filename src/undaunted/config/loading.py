@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from undaunted.config.files import absolute, folder
-from undaunted.config.schema import ModelSettings, Settings
+from undaunted.config.schema import Settings
+from undaunted.config.sections import ModelSettings
 from undaunted.config.sources import Layers, Origin, dotted, find_file, nested, read_file
 from undaunted.config.structure import Key, Reader, Table
 from undaunted.errors import ConfigurationError, Problem

@@ -1,5 +1,7 @@
 """The settings of a MongoDB cluster."""
 
+# ruff: noqa: RUF009  (`setting` makes a dataclass field)
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -11,7 +13,7 @@ from undaunted.config.clusters import ClusterSettings, CredentialSettings, TlsSe
 from undaunted.config.options import MONGODB_OURS, Options
 from undaunted.config.sections import MANY_WRITES, MANY_WRITES_DOC, ManyWrites
 from undaunted.config.shapes import Choice, Duration, Number, Switch, Text, Whole
-from undaunted.config.structure import Key, Reader, Shape, Table, Tables, setting
+from undaunted.config.structure import Key, Reader, Section, Shape, Table, Tables, setting
 from undaunted.config.urls import UrlText, disagreement, nodes_of_url, parse_url
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ _MAY_BE_IN_URL = frozenset(
 """Options that a setting decides too, but which a connection string that comes from elsewhere usually has."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class MongoDBCredentialSettings(CredentialSettings):
     """Who the application is to MongoDB."""
 
@@ -58,8 +60,8 @@ class MongoDBCredentialSettings(CredentialSettings):
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeartbeatSettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class HeartbeatSettings(Section):
     """How quickly a lost node is noticed."""
 
     interval: float = setting(
@@ -73,8 +75,8 @@ class HeartbeatSettings:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolSettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class PoolSettings(Section):
     """Connections to each node."""
 
     max: int = setting(Whole(1), "Connections at most.", default=100, also=("max_size", "size"))
@@ -86,8 +88,8 @@ class PoolSettings:
             yield ("min",), f"{self.min} is more than max, {self.max}; lower it, or raise max."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemberSettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class MemberSettings(Section):
     """What makes one member of a replica set unlike the others."""
 
     priority: float | None = setting(
@@ -143,8 +145,8 @@ class Members(Shape[Mapping[str, MemberSettings]]):
         return members
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProvisionSettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class ProvisionSettings(Section):
     """What `undaunted provision` makes of the cluster."""
 
     members: Mapping[str, MemberSettings] = setting(
@@ -154,7 +156,7 @@ class ProvisionSettings:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class MongoDBSettings(ClusterSettings):
     """A replica set of MongoDB, used through MongoEngine."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
-from undaunted.config.secrets import found, is_reference, is_secret_name
+from undaunted.config.raw import as_table, found, is_reference
+from undaunted.config.secrets import is_secret_name
 from undaunted.config.shapes import SecretText
 from undaunted.config.structure import EnvironmentText, Key, Reader, Shape
 from undaunted.config.toml import literal
@@ -48,11 +48,12 @@ class Options(Shape[Mapping[str, object]]):
         self.ours = ours
 
     def _read(self, value: object, at: Key, reader: Reader) -> Mapping[str, object] | None:
-        if not isinstance(value, Mapping):
+        table = as_table(value)
+        if table is None:
             reader.problem(at, f"expected a table of the driver's options, found {found(value)}.")
             return None
         options: dict[str, object] = {}
-        for name, given in cast("Mapping[str, object]", value).items():
+        for name, given in table.items():
             here = (*at, name)
             if name.lower() in self.ours:
                 setting = ".".join((*at[:-1], self.ours[name.lower()]))

@@ -1,5 +1,7 @@
 """Every setting there is: its type, its default, its meaning. The reference in the docs is made from this."""
 
+# ruff: noqa: RUF009  (`setting` makes a dataclass field)
+
 from __future__ import annotations
 
 import re
@@ -9,7 +11,7 @@ from importlib import import_module
 from typing import Any, cast
 
 from undaunted.config.clusters import ClusterSettings
-from undaunted.config.secrets import found
+from undaunted.config.raw import as_table, found
 from undaunted.config.sections import (
     BreakerSettings,
     BudgetSettings,
@@ -18,7 +20,7 @@ from undaunted.config.sections import (
     ProfileSettings,
     RetrySettings,
 )
-from undaunted.config.structure import Key, Reader, Shape, Table, Tables, infos, near, setting
+from undaunted.config.structure import Key, Reader, Section, Shape, Table, Tables, infos, near, setting
 from undaunted.core.policy import BreakerPolicy, BudgetPolicy, HedgePolicy, Policy
 from undaunted.errors import ConfigurationError, Problem
 
@@ -46,11 +48,12 @@ class Clusters(Shape[Mapping[str, ClusterSettings]]):
     kind = "table by name"
 
     def _read(self, value: object, at: Key, reader: Reader) -> Mapping[str, ClusterSettings] | None:
-        if not isinstance(value, Mapping):
+        tables = as_table(value)
+        if tables is None:
             reader.problem(at, f"expected a table for each cluster, found {found(value)}.")
             return None
         clusters: dict[str, ClusterSettings] = {}
-        for name, table in cast("Mapping[str, object]", value).items():
+        for name, table in tables.items():
             here = (*at, name)
             if not _ALIAS.fullmatch(name):
                 reader.problem(
@@ -65,9 +68,10 @@ class Clusters(Shape[Mapping[str, ClusterSettings]]):
 
     @staticmethod
     def _cluster(name: str, value: object, at: Key, reader: Reader) -> ClusterSettings | None:
-        if not isinstance(value, Mapping):
+        given = as_table(value)
+        if given is None:
             return Table(ClusterSettings).read(value, at, reader)
-        table = dict(cast("Mapping[str, object]", value))
+        table = dict(given)
         cls = _class_of(table, at, reader)
         if cls is ClusterSettings:
             table = {key: one for key, one in table.items() if key in infos(ClusterSettings)}
@@ -89,8 +93,8 @@ def _class_of(table: dict[str, object], at: Key, reader: Reader) -> type[Cluster
     return next((cluster_class(known) for known in BACKENDS if f"'{known}'" in hint), ClusterSettings)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Settings(Section):
     """All settings of an application. The nearer level holds; within a table, its own keys over its profile's."""
 
     clusters: Mapping[str, ClusterSettings] = setting(

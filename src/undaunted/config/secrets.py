@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
-__all__ = ["Secret", "found", "is_reference", "is_secret_name", "masked"]
+__all__ = ["Secret", "is_secret_name"]
 
 _SECRET_NAME = re.compile(r"passw|secret|token|authmechanismproperties", re.IGNORECASE)
 
@@ -48,35 +47,6 @@ class Secret:
         return hash(self._value)
 
 
-def is_reference(value: object) -> bool:
-    """Whether this is the form in which secrets are given: ``{ env = "X" }`` or ``{ file = "X" }``."""
-    return isinstance(value, Mapping) and bool(value) and set(value) <= {"env", "file"}
-
-
 def is_secret_name(name: str) -> bool:
     """Whether an option of this name may hold a secret, so that its value is not shown."""
     return _SECRET_NAME.search(name) is not None
-
-
-def masked(text: str) -> str:
-    """Hide what may be credentials: everything up to the last ``@``, and the options of a URL."""
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        scheme, rest = "", text
-    before, at, after = rest.rpartition("@")
-    if separator and "?" in after:
-        after = after.partition("?")[0] + "?***"
-    return f"{scheme}{separator}{'***' if at and before else ''}{at}{after}"
-
-
-def found(value: object) -> str:
-    """Say in a few words what stood there instead; credentials in it are hidden."""
-    if isinstance(value, str):
-        text = masked(value)
-        return repr(text if len(text) <= 60 else text[:57] + "...")
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return repr(value) if abs(value) < 1e30 else "a very large number"
-    kinds = ((Mapping, "a table"), ((list, tuple), "a list"), (type(None), "nothing"))
-    return next((name for kind, name in kinds if isinstance(value, kind)), f"an object of type {type(value).__name__}")

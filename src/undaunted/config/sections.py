@@ -3,13 +3,15 @@
 None means "not set at this level". Durations are held in seconds.
 """
 
+# ruff: noqa: RUF009  (`setting` makes a dataclass field)
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
 from undaunted.config.shapes import Choice, Duration, Number, Switch, Text, Whole
-from undaunted.config.structure import Key, Table, setting
+from undaunted.config.structure import Key, Section, Table, setting
 from undaunted.core.policy import Backoff, BreakerPolicy, BudgetPolicy, HedgePolicy, Policy, Reads
 
 if TYPE_CHECKING:
@@ -46,11 +48,12 @@ MANY_WRITES_DOC = (
 
 
 def _over(base: T, **changes: object) -> T:
-    return replace(cast("Any", base), **{name: value for name, value in changes.items() if value is not None})
+    given: Any = {name: value for name, value in changes.items() if value is not None}
+    return cast("T", replace(cast("Any", base), **given))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackoffSettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class BackoffSettings(Section):
     """Waits between executions: full jitter, ``U(0, min(max, initial * multiplier ** n))``."""
 
     initial: float | None = setting(
@@ -71,8 +74,8 @@ class BackoffSettings:
             yield ("initial",), f"{self.initial:g} s is longer than max, {self.max:g} s; lower it, or raise max."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetrySettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class RetrySettings(Section):
     """How often and how long a call is tried."""
 
     attempts: int | None = setting(
@@ -116,8 +119,8 @@ class RetrySettings:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetSettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class BudgetSettings(Section):
     """The tokens that retries cost, one bucket for each cluster, so that a failing cluster is not stormed."""
 
     capacity: float | None = setting(
@@ -136,8 +139,8 @@ class BudgetSettings:
         return _over(base, capacity=self.capacity, deposit=self.deposit, refill_per_s=self.refill_per_second)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenSettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class OpenSettings(Section):
     """How long a breaker stays open."""
 
     initial: float | None = setting(
@@ -151,8 +154,8 @@ class OpenSettings:
             yield ("initial",), f"{self.initial:g} s is longer than max, {self.max:g} s; lower it, or raise max."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerSettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class BreakerSettings(Section):
     """When a node is left alone for a while."""
 
     consecutive_failures: int | None = setting(
@@ -186,8 +189,8 @@ class BreakerSettings:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HedgeSettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class HedgeSettings(Section):
     """A second read sent when the first is slower than usual."""
 
     enabled: bool | None = setting(Switch(), "Whether reads are hedged.", default=None, effective=_HEDGE.enabled)
@@ -200,8 +203,8 @@ class HedgeSettings:
         return _over(base, enabled=self.enabled, quantile=self.quantile)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileSettings:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class ProfileSettings(Section):
     """A named bundle of settings that a cluster, a model or a call may choose."""
 
     retry: RetrySettings = setting(
@@ -215,7 +218,7 @@ class ProfileSettings:
         return _over(self.retry.over(base), reads=self.reads, many_writes=self.many_writes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ModelSettings(ProfileSettings):
     """What one model wants otherwise; the keys of `__undaunted__` in a class, and of `[models."its.dotted.Path"]`."""
 

@@ -7,7 +7,8 @@ import os
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from undaunted.config.files import read_text, reason_unreadable
-from undaunted.config.secrets import Secret, found, is_reference
+from undaunted.config.raw import found, is_reference
+from undaunted.config.secrets import Secret
 from undaunted.config.structure import EnvironmentText, Key, Reader, Shape, near
 from undaunted.core.durations import seconds
 
@@ -127,10 +128,11 @@ class FilePath(Shape[str]):
     is_text = True
 
     def _read(self, value: object, at: Key, reader: Reader) -> str | None:
-        if not isinstance(value, (str, os.PathLike)) or not os.fspath(cast("str | os.PathLike[str]", value)):
-            reader.problem(at, f"expected the path of a file, found {found(value)}.")
+        name = os.fspath(cast("Any", value)) if isinstance(value, (str, os.PathLike)) else ""
+        if not isinstance(name, str) or not name:
+            reader.problem(at, f"expected the path of a file, found {found(cast('Any', value))}.")
             return None
-        path = reader.path(at, os.fspath(cast("str | os.PathLike[str]", value)))
+        path = reader.path(at, name)
         reason = reason_unreadable(path)
         if reason is None:
             return path

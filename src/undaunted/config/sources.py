@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from undaunted.config.files import absolute, is_file, near_path, read_text, upwards
-from undaunted.config.secrets import is_reference
+from undaunted.config.raw import as_table, is_reference
 from undaunted.config.structure import EnvironmentText, Key
 from undaunted.config.toml import TomlError, TomlFile, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["VARIABLE", "Layers", "Origin", "dotted", "find_file", "has_names", "nested", "read_file"]
 
@@ -68,14 +70,15 @@ class Layers:
     def _lay(self, table: dict[str, Any], layer: Mapping[str, object], origin: Origin, at: Key) -> None:
         for key, value in layer.items():
             here = (*at, key)
-            if isinstance(value, Mapping) and not is_reference(value):
+            below = as_table(value)
+            if below is not None and not is_reference(below):
                 if not isinstance(table.get(key), dict) or is_reference(table[key]):
                     self._forget(here)
                     table[key] = {}
                     self.origins[here] = origin
-                if value:
+                if below:
                     self.origins.pop(here, None)
-                self._lay(table[key], cast("Mapping[str, object]", value), origin, here)
+                self._lay(table[key], below, origin, here)
             elif value is not None:
                 self._forget(here)
                 table[key] = value
@@ -94,11 +97,10 @@ class Layers:
                 self.problems.append(((variable,), message))
                 continue
             path: list[str] = []
-            table: object = self.table
+            there: Mapping[str, object] = self.table
             for part in parts:
-                there = cast("Mapping[str, object]", table) if isinstance(table, dict) else {}
                 path.append(next((key for key in there if _same(key, part)), part))
-                table = there.get(path[-1])
+                there = as_table(there.get(path[-1])) or {}
             text = EnvironmentText(environ[variable], variable=variable)
             value: object = literal(text)
             layer: dict[str, Any] = {path[-1]: value if isinstance(value, dict) else text}
@@ -126,10 +128,8 @@ def nested(layer: Mapping[str, object], problems: list[tuple[Key, str]], at: Key
     for key, value in layer.items():
         path = _path(str(key), at)
         here = (*at, *path)
-        if isinstance(value, Mapping):
-            _put(table, path, nested(cast("Mapping[str, object]", value), problems, here), here, problems)
-        else:
-            _put(table, path, value, here, problems)
+        below = as_table(value)
+        _put(table, path, value if below is None else nested(below, problems, here), here, problems)
     return table
 
 
@@ -153,10 +153,11 @@ def has_names(at: Key) -> bool:
 
 def _put(table: dict[str, Any], path: list[str], value: object, at: Key, problems: list[tuple[Key, str]]) -> None:
     for key in path[:-1]:
-        table = table.setdefault(key, {})
-        if not isinstance(table, dict):
+        below = table.setdefault(key, {})
+        if not isinstance(below, dict):
             problems.append((at, _TWICE))
             return
+        table = cast("dict[str, Any]", below)
     there = table.get(path[-1])
     if isinstance(there, dict) and isinstance(value, dict):
         for key, one in cast("dict[str, object]", value).items():
@@ -190,11 +191,14 @@ def _has_ours(project: str) -> bool:
     """Whether a pyproject.toml has settings of ours; one without them may be broken, that is not our business."""
     try:
         text = read_text(project)
-        return "undaunted" in text and TomlFile(project, text, TOOL).table() is not None
-    except TomlError:
-        return any(line.lstrip().startswith("[tool.undaunted") for line in text.splitlines())
     except ValueError:
         return False
+    if "undaunted" not in text:
+        return False
+    try:
+        return TomlFile(project, text, TOOL).table() is not None
+    except TomlError:
+        return any(line.lstrip().startswith("[tool.undaunted") for line in text.splitlines())
 
 
 def read_file(path: str, problems: list[tuple[Key, str]]) -> TomlFile | None:

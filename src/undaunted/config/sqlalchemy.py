@@ -1,5 +1,7 @@
 """The settings of a PostgreSQL cluster used through SQLAlchemy."""
 
+# ruff: noqa: RUF009  (`setting` makes a dataclass field)
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["SQLAlchemySettings"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class SQLAlchemySettings(ClusterSettings):
     """A PostgreSQL primary and its standbys, used through SQLAlchemy."""
 

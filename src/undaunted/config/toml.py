@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["TomlError", "TomlFile", "literal", "parse"]
 
@@ -23,12 +24,10 @@ def parse(text: str) -> dict[str, Any]:
     Raises:
         TomlError: It is not TOML.
     """
-    if sys.version_info >= (3, 11):  # imported here: 10 ms that only a file or a variable costs
-        import tomllib  # noqa: PLC0415
-    else:
-        import tomli as tomllib  # noqa: PLC0415
+    # imported here: some milliseconds that only a file or a variable costs
+    loads: Callable[[str], dict[str, Any]] = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli").loads
     try:
-        return tomllib.loads(text)
+        return loads(text)
     except (ValueError, RecursionError) as error:  # ValueError also of an integer with thousands of digits
         what = str(error) if isinstance(error, ValueError) else "tables or lists are nested too deeply"
         place = re.search(r" \(at line (\d+), column (\d+)\)$", what)
@@ -75,10 +74,10 @@ class TomlFile:
 
     def table(self) -> object:
         """The settings in it; None when it holds none."""
-        table: Any = self._content
+        value: object = self._content
         for key in self._prefix:
-            table = table.get(key) if isinstance(table, dict) else None
-        return table
+            value = cast("dict[str, object]", value).get(key) if isinstance(value, dict) else None
+        return value
 
     def line(self, key: tuple[str, ...]) -> int | None:
         """The line, from 1, of a setting or of the first setting below it."""
@@ -113,12 +112,10 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _leaves(table: Mapping[str, Any], at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield what is not a table, and tables that are empty, with dotted keys taken apart as the settings do."""
+    """Yield what is not a table, and tables that are empty."""
     for key, value in table.items():
         here = (*at, key)
-        if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
-            yield here, value
-        elif isinstance(value, dict) and value:
-            yield from _leaves(value, here)
+        if isinstance(value, dict) and value:
+            yield from _leaves(cast("dict[str, Any]", value), here)
         else:
             yield here, value

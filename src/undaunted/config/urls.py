@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from undaunted.config.addresses import address
-from undaunted.config.secrets import Secret, found, is_reference, is_secret_name, masked
+from undaunted.config.raw import found, is_reference, masked
+from undaunted.config.secrets import Secret, is_secret_name
 from undaunted.config.shapes import SecretText
 from undaunted.config.structure import EnvironmentText, Key, Reader, Shape
 
@@ -52,12 +52,13 @@ def parse_url(text: str) -> Url:
     user, at, hosts = authority.rpartition("@")
     if "@" in user or (not at and "@" in rest):
         raise ValueError("has a special character in its user name or password; write @ as %40, / as %2F and ? as %3F")
-    options = dict(part.partition("=")[::2] for part in re.split("[&;]", query) if part)
+    parts = [part.partition("=") for part in query.replace(";", "&").split("&")]
+    options = {name.lower(): value for name, _, value in parts if name}
     return Url(
         scheme=scheme.lower(),
         hosts=tuple(hosts.split(",")),
         database=database,
-        options={name.lower(): value for name, value in options.items()},
+        options=options,
         has_user=bool(at),
         has_secret=":" in user or any(is_secret_name(name) for name in options),
     )
