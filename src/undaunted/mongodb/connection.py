@@ -1,0 +1,228 @@
+"""From settings to a client that MongoEngine knows by its alias, and from an alias or a document back to the client."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, cast
+
+import mongoengine
+from mongoengine import connection as registered
+from mongoengine.connection import DEFAULT_CONNECTION_NAME
+
+from undaunted.backend import directory
+from undaunted.config import model_settings
+from undaunted.errors import ConfigurationError, Problem
+from undaunted.mongodb import seams
+from undaunted.mongodb.client import MongoClient
+from undaunted.mongodb.database import Database
+from undaunted.mongodb.topology import make_guard, nodes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from undaunted.backend import ClusterContext
+    from undaunted.config import MongoDBSettings
+    from undaunted.core.policy import Policy
+    from undaunted.engine.guard import Guard
+    from undaunted.mongodb.database import Collection
+
+__all__ = ["MongoDBHandle", "alias_of", "client_of", "database", "is_current", "model_policy", "register"]
+
+_first_use = threading.RLock()
+"""MongoEngine's own first use of an alias is not locked, and two threads would make two clients."""
+
+
+class MongoDBHandle:
+    """One cluster, registered with MongoEngine under its name, and as the default where the settings say so."""
+
+    def __init__(self, context: ClusterContext) -> None:
+        self._context = context
+        settings = cast("MongoDBSettings", context.cluster)
+        self._aliases = [context.name]
+        if settings.default and context.name != DEFAULT_CONNECTION_NAME:
+            self._aliases.append(DEFAULT_CONNECTION_NAME)
+        self._guard = make_guard(
+            context.name,
+            policy=context.settings.policy_for(settings),
+            budget=context.settings.budget_for(settings),
+            publish=context.publish,
+        )
+
+    @property
+    def guard(self) -> Guard:
+        """What the cluster's calls are guarded with."""
+        return self._guard
+
+    @property
+    def aliases(self) -> list[str]:
+        """The names under which MongoEngine knows it."""
+        return list(self._aliases)
+
+    def status(self) -> Mapping[str, Any]:
+        """The nodes as the driver's monitors last saw them; nothing is asked and nothing is opened."""
+        client = registered._connections.get(self._aliases[0])  # noqa: SLF001
+        nodes = nodes_of(client.topology_description) if client is not None else []
+        settings = cast("MongoDBSettings", self._context.cluster)
+        known = {node["address"] for node in nodes}
+        unseen = [{"address": a, "role": "unknown", "latency_ms": None, "error": None} for a in settings.nodes if a not in known]
+        primary = next((node["address"] for node in nodes if node["role"] in {"primary", "standalone"}), None)
+        return {"nodes": [*nodes, *unseen], "primary": primary, "replica_set": settings.replica_set}
+
+    def close(self) -> None:
+        """Close the client and forget the aliases."""
+        for alias in self._aliases:
+            mongoengine.disconnect(alias)
+
+
+def register(context: ClusterContext) -> MongoDBHandle:
+    """Register a cluster with MongoEngine; connects to nothing.
+
+    Raises:
+        ConfigurationError: pymongo is too old; or the application has registered the alias itself; or the driver
+            refuses an option.
+    """
+    seams.check_driver()
+    handle = MongoDBHandle(context)
+    path = f"clusters.{context.name}"
+    settings = cast("MongoDBSettings", context.cluster)
+    for alias in handle.aliases:
+        if alias in registered._connection_settings:  # noqa: SLF001
+            message = (
+                f"MongoEngine has a connection with the alias {alias!r} already. Remove that connect() call, or give "
+                "the cluster another name."
+            )
+            raise ConfigurationError(problems=[Problem(path, message)])
+    arguments = _arguments(settings, deadline_s=handle.guard.policy.deadline_s)
+    make = _maker(handle.guard, path)
+    for alias in handle.aliases:
+        mongoengine.register_connection(
+            alias, name=settings.database or "test", mongo_client_class=make, **arguments
+        )
+    return handle
+
+
+def _maker(guard: Guard, path: str) -> Callable[..., MongoClient]:
+    """What MongoEngine calls as the client's class; one object a cluster, so that its aliases share one client."""
+
+    def make(**arguments: Any) -> MongoClient:
+        try:
+            return MongoClient(guard=guard, **arguments)
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            message = f"pymongo refuses these settings: {error}"
+            raise ConfigurationError(problems=[Problem(path, message)]) from error
+
+    return make
+
+
+def _arguments(settings: MongoDBSettings, *, deadline_s: float) -> dict[str, Any]:
+    """The arguments of MongoEngine's `register_connection` for a cluster."""
+    host: Any = settings.url.reveal() if settings.url is not None else list(settings.nodes)
+    arguments: dict[str, Any] = {
+        "host": host,
+        "heartbeatFrequencyMS": round(settings.heartbeat.interval * 1000),
+        "connectTimeoutMS": round(settings.heartbeat.timeout * 1000),
+        "serverSelectionTimeoutMS": round(deadline_s * 1000),
+        "maxPoolSize": settings.pool.max,
+        "minPoolSize": settings.pool.min,
+        "connect": False,
+        "appname": "undaunted",
+        **{name: _revealed(value) for name, value in settings.options.items()},
+    }
+    given = {name.lower() for name in arguments}
+    if "uuidrepresentation" not in given and "uuidrepresentation" not in str(host).lower():
+        arguments["uuidRepresentation"] = "standard"
+    if settings.replica_set and settings.url is None:
+        arguments["replicaSet"] = settings.replica_set
+    arguments.update(_credentials(settings))
+    arguments.update(_tls(settings))
+    return arguments
+
+
+def _revealed(value: object) -> object:
+    return value.reveal() if hasattr(value, "reveal") else value
+
+
+def _credentials(settings: MongoDBSettings) -> dict[str, Any]:
+    given = settings.credentials
+    found = {
+        "username": given.username,
+        "password": given.password.reveal() if given.password else None,
+        "authentication_source": given.source or ("admin" if given.username else None),
+        "authentication_mechanism": given.mechanism,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _tls(settings: MongoDBSettings) -> dict[str, Any]:
+    tls = settings.tls
+    if tls is None:
+        return {}
+    found: dict[str, Any] = {"tls": tls.enabled, "tlsCAFile": tls.ca, "tlsCertificateKeyFile": tls.certificate}
+    if tls.key_password is not None:
+        found["tlsCertificateKeyFilePassword"] = tls.key_password.reveal()
+    if tls.verify == "none":
+        found["tlsAllowInvalidCertificates"] = True
+    elif tls.verify == "ca":
+        found["tlsAllowInvalidHostnames"] = True
+    return {name: value for name, value in found.items() if value is not None}
+
+
+# -- from an alias or a document to its client ------------------------------------------------------
+
+
+def alias_of(declared: Any, *, where: str) -> str | None:
+    """The alias that a class's ``__undaunted__`` names, after checking the whole declaration.
+
+    Raises:
+        ConfigurationError: A key is unknown or a value wrong; lists every mistake.
+    """
+    return model_settings(declared, model=where).cluster
+
+
+def database(alias: str) -> Database:
+    """The database of an alias, registered from the settings first where they name a cluster of that name."""
+    found = registered._dbs.get(alias)  # noqa: SLF001
+    if found is not None:
+        return cast("Database", found)
+    with _first_use:
+        if alias not in registered._connection_settings and directory().knows(alias):  # noqa: SLF001
+            directory().handle(alias)
+        return cast("Database", registered.get_db(alias))
+
+
+def is_current(alias: str, collection: Collection) -> bool:
+    """Whether `collection` belongs to the client that is registered now (`disconnect` may have closed its own)."""
+    db = registered._dbs.get(alias)  # noqa: SLF001
+    return db is not None and db.client is collection.database.client
+
+
+def model_policy(alias: str, document_class: type) -> Policy | None:
+    """The policy of a class that has one of its own, by declaration or by ``[models]``; else None."""
+    model = f"{document_class.__module__}.{document_class.__qualname__}"
+    declared = getattr(document_class, "__undaunted__", None)
+    settings = model_settings(declared, model=model) if declared is not None else None
+    found = directory()
+    if not found.knows(alias):
+        return None
+    own = found.policy(alias, model=model, declared=settings)
+    return own if own != found.handle(alias).guard.policy else None
+
+
+def client_of(target: Any) -> MongoClient:
+    """The client of a document class, of a cluster by name, or of MongoEngine's default connection.
+
+    Raises:
+        TypeError: It is a client that undaunted does not keep, so it has no transactions that run again.
+    """
+    if target is None or isinstance(target, str):
+        client = database(target or DEFAULT_CONNECTION_NAME).client
+    else:
+        client = target._get_db().client
+    if not isinstance(client, MongoClient):
+        raise TypeError(
+            f"The connection of {target!r} is a {type(client).__name__}. Declare its cluster in the settings, or "
+            "connect with mongo_client_class=undaunted.mongodb.MongoClient."
+        )
+    return client

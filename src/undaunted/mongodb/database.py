@@ -1,0 +1,173 @@
+"""Databases and collections of this backend: pymongo's own, whose many-document writes and cursors are safe.
+
+A write to one document is numbered by the driver, so `MongoClient` can run it again. A write to many is not:
+when its reply is lost, it was applied wholly, in part or not at all. Here it runs in a short transaction.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, cast
+
+from pymongo.collection import Collection as DriverCollection
+from pymongo.database import Database as DriverDatabase
+
+from undaunted.mongodb import scope
+from undaunted.mongodb.cursors import AggregateCursor, Cursor
+from undaunted.mongodb.many import run_whole
+from undaunted.mongodb.resume import is_pipeline_resumable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from pymongo.client_session import ClientSession
+    from pymongo.command_cursor import CommandCursor
+    from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, UpdateResult
+
+    from undaunted.core.policy import Policy
+    from undaunted.mongodb.client import MongoClient
+
+__all__ = ["Collection", "Database"]
+
+
+class Database(DriverDatabase[dict[str, Any]]):
+    """A `pymongo.database.Database` that hands out collections of this backend."""
+
+    @classmethod
+    def of(cls, plain: DriverDatabase[Any]) -> Database:
+        """The same database, with the same options, as one of this backend."""
+        return cls(
+            plain.client,
+            plain.name,
+            plain.codec_options,
+            plain.read_preference,
+            plain.write_concern,
+            plain.read_concern,
+        )
+
+    def __getitem__(self, name: str) -> Collection:
+        return Collection(self, name)
+
+    def get_collection(self, name: str, *args: Any, **kwargs: Any) -> Collection:
+        """As pymongo's, with a `Collection` of this backend."""
+        return Collection.of(super().get_collection(name, *args, **kwargs), self)
+
+    def create_collection(self, name: str, *args: Any, **kwargs: Any) -> Collection:
+        """As pymongo's, with a `Collection` of this backend."""
+        return Collection.of(super().create_collection(name, *args, **kwargs), self)
+
+    def with_options(self, *args: Any, **kwargs: Any) -> Database:
+        """As pymongo's, with a `Database` of this backend."""
+        return Database.of(super().with_options(*args, **kwargs))
+
+
+class Collection(DriverCollection[dict[str, Any]]):
+    """A `pymongo.collection.Collection` whose every operation outlives the primary."""
+
+    policy: Policy | None = None
+    """The policy of the model that this collection was made for, where the model has one of its own."""
+
+    @classmethod
+    def of(cls, plain: DriverCollection[Any], database: DriverDatabase[Any] | None = None) -> Collection:
+        """The same collection, with the same options, as one of this backend."""
+        return cls(
+            database if database is not None else plain.database,
+            plain.name,
+            False,  # noqa: FBT003  # the driver's own signature
+            plain.codec_options,
+            plain.read_preference,
+            plain.write_concern,
+            plain.read_concern,
+        )
+
+    def under(self, policy: Policy) -> Collection:
+        """This collection for a model with a policy of its own."""
+        found = ModelCollection.of(self)
+        found.policy = policy
+        return found
+
+    @property
+    def _guarded_client(self) -> MongoClient:
+        return cast("MongoClient", self.database.client)
+
+    def __getitem__(self, name: str) -> Collection:
+        return self._like(super().__getitem__(name))
+
+    def with_options(self, *args: Any, **kwargs: Any) -> Collection:
+        """As pymongo's, with a `Collection` of this backend."""
+        return self._like(super().with_options(*args, **kwargs))
+
+    def _like(self, plain: DriverCollection[Any]) -> Collection:
+        found = type(self).of(plain)
+        if self.policy is not None:
+            found.policy = self.policy
+        return found
+
+    # -- cursors ----------------------------------------------------------------------------------
+
+    def find(self, *args: Any, **kwargs: Any) -> Cursor:
+        """As pymongo's, with a cursor that goes on after its node is lost."""
+        return Cursor(self, *args, **kwargs)
+
+    def aggregate(  # type: ignore[override]
+        self, pipeline: Any, session: ClientSession | None = None, **kwargs: Any
+    ) -> CommandCursor[dict[str, Any]]:
+        """As pymongo's, with a cursor that goes on after its node is lost where that can be exact."""
+        plain = super().aggregate(pipeline, session, **kwargs)
+        if session is not None or not plain.cursor_id:
+            return plain
+        resumable = is_pipeline_resumable(pipeline)
+        return AggregateCursor(self, plain, pipeline=list(pipeline), options=kwargs, is_resumable=resumable)
+
+    def aggregate_plain(self, pipeline: Sequence[Mapping[str, Any]], **kwargs: Any) -> CommandCursor[dict[str, Any]]:
+        """Aggregate with the driver's own cursor, for the one that resumes."""
+        return super().aggregate(pipeline, **kwargs)
+
+    # -- writes to many documents -----------------------------------------------------------------
+
+    def update_many(self, *args: Any, session: ClientSession | None = None, **kwargs: Any) -> UpdateResult:
+        """As pymongo's, in a short transaction of its own, so that a lost reply leaves nothing half done."""
+        return run_whole(self, session, functools.partial(super().update_many, *args, **kwargs))
+
+    def delete_many(self, *args: Any, session: ClientSession | None = None, **kwargs: Any) -> DeleteResult:
+        """As pymongo's, in a short transaction of its own, so that a lost reply leaves nothing half done."""
+        return run_whole(self, session, functools.partial(super().delete_many, *args, **kwargs))
+
+    def insert_many(
+        self, documents: Iterable[Any], *args: Any, session: ClientSession | None = None, **kwargs: Any
+    ) -> InsertManyResult:
+        """As pymongo's, in a short transaction of its own, so that a lost reply leaves nothing half done."""
+        given = documents if isinstance(documents, list) else list(documents)
+        return run_whole(self, session, functools.partial(super().insert_many, given, *args, **kwargs))
+
+    def bulk_write(
+        self, requests: Sequence[Any], *args: Any, session: ClientSession | None = None, **kwargs: Any
+    ) -> BulkWriteResult:
+        """As pymongo's, in a short transaction of its own, so that a lost reply leaves nothing half done."""
+        given = requests if isinstance(requests, list) else list(requests)
+        return run_whole(self, session, functools.partial(super().bulk_write, given, *args, **kwargs))
+
+
+class ModelCollection(Collection):
+    """A collection whose operations run under a model's own policy."""
+
+
+_OPERATIONS = (
+    "aggregate", "bulk_write", "count_documents", "create_index", "create_indexes", "delete_many", "delete_one", "distinct",
+    "drop", "drop_index", "drop_indexes", "estimated_document_count", "find_one", "find_one_and_delete",
+    "find_one_and_replace", "find_one_and_update", "index_information", "insert_many", "insert_one", "list_indexes",
+    "options", "rename", "replace_one", "update_many", "update_one",
+)  # fmt: skip
+
+
+def _scoped(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def scoped(self: ModelCollection, *args: Any, **kwargs: Any) -> Any:
+        with scope.under(self.policy):
+            return method(self, *args, **kwargs)
+
+    return scoped
+
+
+for _name in _OPERATIONS:
+    setattr(ModelCollection, _name, _scoped(getattr(Collection, _name)))

@@ -1,0 +1,245 @@
+"""The document bases and the mixin: MongoEngine's own, kept undaunted."""
+
+from __future__ import annotations
+
+import contextvars
+import warnings
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import mongoengine
+from bson import ObjectId
+from mongoengine.base.metaclasses import TopLevelDocumentMetaclass
+from mongoengine.connection import DEFAULT_CONNECTION_NAME
+from mongoengine.context_managers import set_write_concern
+from mongoengine.fields import ObjectIdField
+
+from undaunted.mongodb import connection
+from undaunted.mongodb.errors import OutcomeUnknown
+from undaunted.mongodb.memory import current_memory
+from undaunted.mongodb.routing import ContextMeta, route_of, set_route
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from undaunted.mongodb.database import Collection, Database
+
+__all__ = ["Document", "DocumentMixin", "DynamicDocument", "DynamicEmbeddedDocument", "EmbeddedDocument"]
+
+EmbeddedDocument = mongoengine.EmbeddedDocument
+DynamicEmbeddedDocument = mongoengine.DynamicEmbeddedDocument
+
+
+class DocumentMetaclass(TopLevelDocumentMetaclass):  # type: ignore[misc]  # MongoEngine is untyped
+    """Keeps a class's database, collection and name apart for each context (see `undaunted.mongodb.routing`)."""
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> Any:  # noqa: D102
+        if not any(issubclass(base, mongoengine.Document) for base in bases):
+            return type.__new__(mcs, name, bases, attrs)  # a mixin is no document
+        _check_inheritance(name, bases, attrs)
+        declared = attrs.get("__undaunted__")
+        if declared is not None:
+            alias = connection.alias_of(declared, where=f"{attrs.get('__module__')}.{name}")
+            if alias is not None:
+                attrs["meta"] = {**attrs.get("meta", {}), "db_alias": alias}
+        made = super().__new__(mcs, name, bases, attrs)
+        type.__setattr__(made, "_undaunted_collections", {})
+        type.__setattr__(made, "_meta", ContextMeta(made, made._meta))
+        return made
+
+    @property
+    def _collection(cls) -> Collection | None:
+        """The collection in use in this context, or None before its first use there."""
+        found: Collection | None = cls._undaunted_current()
+        return found
+
+    @_collection.setter
+    def _collection(cls, value: Collection | None) -> None:
+        """MongoEngine forgets a collection by setting None; what it sets back later is known here anyway."""
+        if value is None and "_undaunted_collections" in cls.__dict__:
+            cls._undaunted_forget()
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        if name != "_get_collection_name" or "_undaunted_collections" not in cls.__dict__:
+            super().__setattr__(name, value)
+        elif isinstance(value, classmethod):  # switch_collection comes
+            set_route(cls, route_of(cls).entering(value.__func__(cls)))
+        else:  # and goes
+            set_route(cls, route_of(cls).leaving())
+
+
+def _check_inheritance(name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> None:
+    """MongoEngine's two rules for sub-documents, which it applies to classes of its own metaclass only.
+
+    Raises:
+        ValueError: An abstract document has a base that is not abstract.
+    """
+    parents = [b for base in bases for b in base.__mro__ if isinstance(b, DocumentMetaclass) and hasattr(b, "_meta")]
+    if not parents:
+        return
+    meta: dict[str, Any] = attrs.get("meta", {})
+    if meta.get("abstract") and not parents[0]._meta.get("abstract", False):
+        raise ValueError("Abstract document cannot have non-abstract base")
+    if "collection" in meta and not parents[0]._meta.get("abstract", True):
+        warnings.warn(f"Trying to set a collection on a subclass ({name})", SyntaxWarning, stacklevel=4)
+        attrs["meta"] = {key: value for key, value in meta.items() if key != "collection"}
+
+
+class _InstanceCollection:
+    """What ``document._collection`` reads; an instance that was switched by itself has its own."""
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return owner._undaunted_current()
+
+
+class DocumentMixin(metaclass=DocumentMetaclass):
+    """Makes a MongoEngine document that has a base of its own undaunted: ``class Order(DocumentMixin, Base)``.
+
+    Attributes:
+        __undaunted__: Which cluster the class lives in and what bounds its operations: ``{"cluster": "orders",
+            "profile": "web", "reads": "fallback", "deadline": "2s", "idempotent": True}``, each key optional. Without
+            a cluster the class keeps its ``meta["db_alias"]``.
+    """
+
+    __undaunted__: ClassVar[Mapping[str, Any]]
+    _undaunted_collections: ClassVar[dict[tuple[str, str], Collection]]
+    _collection = _InstanceCollection()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        memory = current_memory.get()
+        if memory is not None:
+            memory.born(self)
+        super().__init__(*args, **kwargs)
+
+    # -- where it lives -------------------------------------------------------------------------
+
+    @classmethod
+    def _get_collection_name(cls) -> Any:
+        route = route_of(cls)
+        return route.collections[-1] if route.collections else cls._meta.get("collection")  # type: ignore[attr-defined]
+
+    @classmethod
+    def _get_db(cls) -> Database:
+        return connection.database(cls._undaunted_alias())
+
+    @classmethod
+    def _undaunted_alias(cls) -> str:
+        alias: str = cls._meta.get("db_alias", DEFAULT_CONNECTION_NAME)  # type: ignore[attr-defined]
+        return alias
+
+    @classmethod
+    def _undaunted_current(cls) -> Collection | None:
+        """The collection of this context, if it has been used and its client is still the registered one."""
+        found = cls._undaunted_collections.get((cls._undaunted_alias(), cls._get_collection_name()))
+        if found is not None and connection.is_current(cls._undaunted_alias(), found):
+            return found
+        return None
+
+    @classmethod
+    def _undaunted_forget(cls) -> None:
+        cls._undaunted_collections.pop((cls._undaunted_alias(), cls._get_collection_name()), None)
+
+    @classmethod
+    def _get_collection(cls) -> Collection:
+        """The collection of this context; makes its indexes on first use, as MongoEngine does."""
+        found = cls._undaunted_current()
+        if found is not None:
+            return found
+        db = cls._get_db()
+        alias, name = cls._undaunted_alias(), cls._get_collection_name()
+        if name is None:
+            return None  # type: ignore[return-value]  # an abstract document, as in MongoEngine
+        made = cls._undaunted_make(db, name)
+        policy = connection.model_policy(alias, cls)
+        if policy is not None:
+            made = made.under(policy)
+        if not cls._meta.get("auto_create_index", True):  # type: ignore[attr-defined]
+            cls._undaunted_collections[alias, name] = made
+        elif db.client.is_primary:
+            cls._undaunted_collections[alias, name] = made
+            try:
+                # outside of any transaction that is open here: a server makes no index within one
+                contextvars.Context().run(_in_route, cls, alias, name, cls.ensure_indexes)  # type: ignore[attr-defined]
+            except BaseException:
+                cls._undaunted_collections.pop((alias, name), None)
+                raise
+        return made  # with no primary to be had, it is asked again next time
+
+    @classmethod
+    def _undaunted_make(cls, db: Database, name: str) -> Collection:
+        from undaunted.mongodb.database import Collection  # noqa: PLC0415
+
+        meta = cls._meta  # type: ignore[attr-defined]
+        if meta.get("max_size") or meta.get("max_documents"):
+            return Collection.of(cls._get_capped_collection())  # type: ignore[attr-defined]
+        if meta.get("timeseries"):
+            return Collection.of(cls._get_timeseries_collection())  # type: ignore[attr-defined]
+        return db[name]
+
+    # -- what it was before ---------------------------------------------------------------------
+
+    def _mark_as_changed(self, key: str) -> None:
+        memory = current_memory.get()
+        if memory is not None and not memory.knows(self):  # type: ignore[arg-type]
+            field = self._fields.get(key.split(".", 1)[0])  # type: ignore[attr-defined]
+            if isinstance(field, mongoengine.fields.ComplexBaseField) or "." in key:
+                memory.met_changed(self)  # type: ignore[arg-type]
+            memory.remember(self)  # type: ignore[arg-type]
+        super()._mark_as_changed(key)  # type: ignore[misc]
+
+    def _remember(self) -> None:
+        memory = current_memory.get()
+        if memory is None or memory.knows(self):  # type: ignore[arg-type]
+            return
+        if not self._created and self._get_changed_fields():  # type: ignore[attr-defined]
+            memory.met_changed(self)  # type: ignore[arg-type]
+        memory.remember(self)  # type: ignore[arg-type]
+
+    def save(self, *args: Any, **kwargs: Any) -> Any:
+        """As MongoEngine's. A new document's ``_id`` is made before the first attempt, and stays if that is unknown."""
+        self._remember()
+        return super().save(*args, **kwargs)  # type: ignore[misc]
+
+    def modify(self, *args: Any, **kwargs: Any) -> Any:
+        """As MongoEngine's."""
+        self._remember()
+        return super().modify(*args, **kwargs)  # type: ignore[misc]
+
+    def reload(self, *args: Any, **kwargs: Any) -> Any:
+        """As MongoEngine's."""
+        self._remember()
+        return super().reload(*args, **kwargs)  # type: ignore[misc]
+
+    def _save_create(self, doc: dict[str, Any], force_insert: Any, write_concern: dict[str, Any]) -> Any:
+        id_name = self._meta["id_field"]  # type: ignore[attr-defined]
+        if "_id" in doc or not isinstance(self._fields[id_name], ObjectIdField):  # type: ignore[attr-defined]
+            return super()._save_create(doc, force_insert, write_concern)  # type: ignore[misc]
+        doc["_id"] = ObjectId()
+        try:
+            with set_write_concern(self._get_collection(), write_concern) as collection:
+                collection.insert_one(doc)
+        except OutcomeUnknown:
+            # The server may have it: a second save() must meet this document and not make another.
+            self[id_name] = doc["_id"]  # type: ignore[index]
+            raise
+        return doc["_id"]
+
+
+def _in_route(document_class: Any, alias: str, name: str, action: Any) -> None:
+    """Run `action` with the class routed as it is here, in a context that holds nothing else of the caller's."""
+    if alias != document_class._undaunted_alias():
+        document_class._meta["db_alias"] = alias
+    if name != document_class._get_collection_name():
+        set_route(document_class, route_of(document_class).entering(name))
+    action()
+
+
+class Document(DocumentMixin, mongoengine.Document):  # type: ignore[misc]  # MongoEngine is untyped
+    """`mongoengine.Document`, kept undaunted."""
+
+    meta: ClassVar[dict[str, Any]] = {"abstract": True}
+
+
+class DynamicDocument(Document, mongoengine.DynamicDocument):  # type: ignore[misc]  # MongoEngine is untyped
+    """`mongoengine.DynamicDocument`, kept undaunted."""
+
+    meta: ClassVar[dict[str, Any]] = {"abstract": True}

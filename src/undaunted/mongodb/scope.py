@@ -1,0 +1,44 @@
+"""The policy of the model whose operation is running, where it has one of its own."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from undaunted.backend import directory
+from undaunted.engine.context import current_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from undaunted.core.policy import Policy
+    from undaunted.engine.guard import Guard
+
+__all__ = ["policy_in_force", "under"]
+
+_MODEL_POLICY: ContextVar[Policy | None] = ContextVar("undaunted_mongodb_model_policy", default=None)
+
+
+@contextmanager
+def under(policy: Policy | None) -> Iterator[None]:
+    """Run the block's operations under a model's own policy; None leaves what is in force."""
+    if policy is None:
+        yield
+        return
+    token = _MODEL_POLICY.set(policy)
+    try:
+        yield
+    finally:
+        _MODEL_POLICY.reset(token)
+
+
+def policy_in_force(guard: Guard) -> Policy:
+    """What bounds an operation now: per-call options over the model's policy over the cluster's."""
+    policy = _MODEL_POLICY.get() or guard.policy
+    declared = current_options()
+    if declared is None:
+        return policy
+    if declared.profile is not None:
+        policy = directory().policy(guard.cluster, profile=declared.profile)
+    return declared.overlay(policy)

@@ -1,0 +1,103 @@
+"""Every private name of pymongo that this backend touches, in one place and checked at start-up.
+
+pymongo offers no public hook that sees each command and may run it again under the same transaction number.
+`docs/decisions` tells why these few names were chosen, and ``tests/contract`` holds them against every
+supported version.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import pymongo
+from pymongo import _csot
+from pymongo.command_cursor import CommandCursor
+from pymongo.cursor import Cursor
+from pymongo.mongo_client import MongoClient
+
+from undaunted.errors import ConfigurationError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pymongo.client_session import ClientSession
+
+__all__ = [
+    "MINIMUM_PYMONGO",
+    "CursorView",
+    "bound_session",
+    "check_driver",
+    "has_buffered",
+    "outer_remaining_s",
+    "set_query",
+]
+
+MINIMUM_PYMONGO = (4, 17)
+"""The first release with `ClientSession.bind` and with the marks for commands that may write."""
+
+_RETRY_PARAMETERS = (
+    "func", "session", "bulk", "operation", "is_read", "address", "read_pref",
+    "retryable", "operation_id", "is_run_command", "is_aggregate_write",
+)  # fmt: skip
+_CURSOR_FIELDS = ("_spec", "_ordering", "_skip", "_limit", "_projection", "_collation", "_query_flags", "_exhaust", "_data")
+
+
+def check_driver() -> None:
+    """Make sure that the installed pymongo has what this backend stands on.
+
+    Raises:
+        ConfigurationError: It is too old, or its inner parts have changed; says which version to install.
+    """
+    if pymongo.version_tuple[:2] < MINIMUM_PYMONGO:
+        _refuse(f"pymongo {pymongo.version} is too old. Install pymongo 4.17 or newer.")
+    found = set(inspect.signature(MongoClient._retry_internal).parameters)  # noqa: SLF001
+    missing = [name for name in _RETRY_PARAMETERS if name not in found]
+    if missing:
+        _refuse(
+            f"pymongo {pymongo.version} has no {', '.join(missing)} in MongoClient._retry_internal, on which retries "
+            "stand. Install a pymongo that this release of undaunted was tested with (4.17 to 4.20)."
+        )
+
+
+def _refuse(message: str) -> None:
+    raise ConfigurationError(problems=[Problem("backend mongodb", message)])
+
+
+def outer_remaining_s() -> float | None:
+    """Seconds left of a ``pymongo.timeout`` that the caller has set around us, or None without one."""
+    return _csot.remaining()
+
+
+def bound_session(client: MongoClient[Any]) -> ClientSession | None:
+    """The session that ``ClientSession.bind`` has made implicit here, or None."""
+    return client._get_bound_session()  # noqa: SLF001
+
+
+def has_buffered(cursor: Cursor[Any] | CommandCursor[Any]) -> bool:
+    """Whether the next document is already here, so that no command will be sent for it."""
+    return bool(cursor._data)  # noqa: SLF001
+
+
+class CursorView:
+    """The query of a find cursor, as far as resuming it needs to know."""
+
+    __slots__ = ("collation", "exhaust", "filter", "limit", "ordering", "projection", "skip", "tailable")
+
+    def __init__(self, cursor: Cursor[Any]) -> None:
+        self.filter: Mapping[str, Any] = cursor._spec  # noqa: SLF001
+        ordering: Any = cursor._ordering  # noqa: SLF001
+        self.ordering: Sequence[tuple[str, Any]] = tuple(ordering.items()) if ordering else ()
+        self.skip: int = cursor._skip  # noqa: SLF001
+        self.limit: int = cursor._limit  # noqa: SLF001
+        self.projection: Any = cursor._projection  # noqa: SLF001
+        self.collation: Any = cursor._collation  # noqa: SLF001
+        self.tailable = bool(cursor._query_flags & 2)  # noqa: SLF001
+        self.exhaust = bool(cursor._exhaust)  # noqa: SLF001
+
+
+def set_query(cursor: Cursor[Any], *, spec: Mapping[str, Any], skip: int, limit: int) -> None:
+    """Give a rewound cursor another filter, skip and limit; everything else about it stays."""
+    cursor._spec = spec  # noqa: SLF001
+    cursor._skip = skip  # noqa: SLF001
+    cursor._limit = limit  # noqa: SLF001

@@ -1,0 +1,186 @@
+"""Cluster name -> opened cluster: read once, opened lazily, renewed in a forked child, closed in order.
+
+May import `undaunted.backend` and what that stands on. Backends are loaded by entry point when a cluster of theirs is
+configured, so that no driver is imported before.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from undaunted.backend import ClusterContext
+from undaunted.errors import ConfigurationError, Problem
+from undaunted.events import Bus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from undaunted.backend import Backend, Handle
+    from undaunted.config import Loaded
+    from undaunted.core.policy import Policy
+    from undaunted.events import Event
+
+__all__ = ["REGISTRY", "Registry"]
+
+ENTRY_POINTS = "undaunted.backends"
+
+
+class Registry:
+    """The clusters of this process. One object, `REGISTRY`; a fork's child renews it and keeps the settings."""
+
+    def __init__(self) -> None:
+        self.bus = Bus()
+        self._lock = threading.RLock()
+        self._loaded: Loaded | None = None
+        self._handles: dict[str, Handle] = {}
+
+    # -- settings -------------------------------------------------------------------------------
+
+    def configure(
+        self,
+        source: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+        *,
+        framework: Mapping[str, Any] | None = None,
+        framework_name: str = "framework settings",
+    ) -> None:
+        """Read the settings and register every cluster with its ORM; connects to nothing.
+
+        Called again, it closes what was open and begins anew. Nothing changes when the settings are wrong.
+
+        Raises:
+            ConfigurationError: Something is wrong; lists every mistake.
+        """
+        from undaunted.config import load  # noqa: PLC0415  # not on the path of a bare import
+
+        loaded = load(source, framework=framework, framework_name=framework_name)
+        with self._lock:
+            self.close()
+            self._loaded = loaded
+            try:
+                for name in loaded.settings.clusters:
+                    self._handles[name] = self._open(name, loaded)
+            except BaseException:
+                self.close()
+                raise
+
+    @property
+    def loaded(self) -> Loaded:
+        """The settings, read from file and environment where nobody has configured any."""
+        loaded = self._loaded
+        if loaded is None:
+            with self._lock:
+                if self._loaded is None:
+                    self.configure()
+                loaded = self._loaded
+            assert loaded is not None  # noqa: S101  # configure sets it or raises
+        return loaded
+
+    def _open(self, name: str, loaded: Loaded) -> Handle:
+        cluster = loaded.settings.clusters[name]
+        backend = self._backend(cluster.backend, f"clusters.{name}.backend")
+        context = ClusterContext(name=name, cluster=cluster, settings=loaded.settings, publish=self.bus.publish)
+        return backend.open(context)
+
+    @staticmethod
+    def _backend(name: str, path: str) -> Backend:
+        for entry in entry_points(group=ENTRY_POINTS):
+            if entry.name == name:
+                try:
+                    made: Backend = entry.load()()
+                except ImportError as error:
+                    missing = error.name or "a package"
+                    problem = Problem(path, f"{name} needs {missing}, which is missing: pip install 'undaunted[{name}]'.")
+                    raise ConfigurationError(problems=[problem]) from error
+                return made
+        known = ", ".join(sorted(entry.name for entry in entry_points(group=ENTRY_POINTS)))
+        raise ConfigurationError(problems=[Problem(path, f"no backend {name!r} is installed; there are {known}.")])
+
+    # -- what backends ask for (see undaunted.backend.Directory) ---------------------------------
+
+    def handle(self, cluster: str) -> Handle:
+        """The opened cluster of this name.
+
+        Raises:
+            ConfigurationError: There is no such cluster, or the settings are wrong.
+        """
+        found = self._handles.get(cluster)
+        if found is not None:
+            return found
+        loaded = self.loaded
+        loaded.settings.cluster(cluster)  # raises for an unknown one, and names the known
+        with self._lock:
+            if cluster not in self._handles:
+                self._handles[cluster] = self._open(cluster, loaded)
+            return self._handles[cluster]
+
+    def knows(self, cluster: str) -> bool:
+        """Whether the settings name this cluster."""
+        return cluster in self._handles or cluster in self.loaded.settings.clusters
+
+    def policy(self, cluster: str, *, profile: str | None = None, model: str | None = None, declared: Any = None) -> Policy:
+        """What bounds a call of this cluster."""
+        return self.loaded.settings.policy_for(cluster, profile, model, declared=declared)
+
+    def publish(self, event: Event) -> None:
+        """Hand an event to everybody who listens."""
+        self.bus.publish(event)
+
+    # -- what an application asks for -------------------------------------------------------------
+
+    def subscribe(self, listener: Callable[[Any], object], *event_types: type[Event]) -> Callable[[], None]:
+        """Call `listener` with each event of these types, or with every event; returns what ends that."""
+        return self.bus.subscribe(listener, *event_types)
+
+    def status(self) -> dict[str, Any]:
+        """Clusters, nodes, roles, outages, budgets and the last 100 events, as plain data for JSON; asks no node."""
+        with self._lock:
+            handles = dict(self._handles)
+        return {
+            "clusters": {name: self._status_of(handle) for name, handle in handles.items()},
+            "events": [event.as_dict() for event in self.bus.recent()],
+        }
+
+    @staticmethod
+    def _status_of(handle: Handle) -> dict[str, Any]:
+        guard = handle.guard
+        outage = guard.outage
+        return {
+            "backend": guard.backend,
+            "budget": {"tokens": round(guard.budget.tokens, 1), "capacity": guard.budget.capacity},
+            "outage": {
+                "without_primary_s": round(outage.age_s(needs_primary=True), 3),
+                "without_node_s": round(outage.age_s(needs_primary=False), 3),
+            },
+            **handle.status(),
+        }
+
+    def close(self) -> None:
+        """Close every cluster, the last opened first, and forget the settings. May be called twice."""
+        with self._lock:
+            handles, self._handles, self._loaded = list(self._handles.values()), {}, None
+            errors: list[Exception] = []
+            for handle in reversed(handles):
+                try:
+                    handle.close()
+                except Exception as error:  # noqa: BLE001  # the others must be closed all the same
+                    errors.append(error)
+            if errors:
+                raise errors[0]
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew with fresh locks: another thread of the parent may have held them."""
+        self._lock = threading.RLock()
+        self.bus.after_fork_in_child()
+        for handle in self._handles.values():
+            handle.guard.after_fork_in_child()
+
+
+REGISTRY = Registry()
+"""The clusters of this process: the only state that the library keeps."""
+
+os.register_at_fork(after_in_child=REGISTRY.after_fork_in_child)
+atexit.register(REGISTRY.close)
