@@ -72,7 +72,7 @@ def _because(reason: Reason, call: Call) -> str:
         return f"{reason.value} ({age_s:.3g} s, patience {call.policy.patience_s:g} s)"
     if reason is Reason.ATTEMPTS:
         return f"{reason.value} ({call.policy.attempts})"
-    return reason.value
+    return str(reason.value)
 
 
 def _listed(attempts: list[Attempt]) -> list[str]:
