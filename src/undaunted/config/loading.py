@@ -95,10 +95,8 @@ def _structured(layers: Layers, environ: Mapping[str, str]) -> Settings:
 
 
 def _problem(key: Key, message: str, layers: Layers) -> Problem:
-    origin = layers.origin(key) if key else None
-    if origin is None or origin.kind == "default":
-        return Problem(dotted(key), message)
-    return Problem(dotted(key), f"{message} [{origin.at(key)}]")
+    whence = layers.whence(key)
+    return Problem(dotted(key), f"{message} [{whence}]" if whence not in ("", "default", "code") else message)
 
 
 def model_settings(declared: Mapping[str, Any], *, model: str) -> ModelSettings:

@@ -130,7 +130,7 @@ class Members(Shape[Mapping[str, MemberSettings]]):
 
     kind = "table by address"
 
-    def read(self, value: object, at: Key, reader: Reader) -> Mapping[str, MemberSettings] | None:
+    def _read(self, value: object, at: Key, reader: Reader) -> Mapping[str, MemberSettings] | None:
         tables = Tables(Table(MemberSettings)).read(value, at, reader)
         members: dict[str, MemberSettings] = {}
         for name, member in (tables or {}).items():
@@ -171,8 +171,8 @@ class MongoDBSettings(ClusterSettings):
         also=("host", "hosts", "servers", "seeds", "node"),
     )
     url: Secret | None = setting(
-        UrlText("mongodb"),
-        "A connection string, in place of nodes; it may come with one that is given as a secret.",
+        UrlText("mongodb", instead=", or leave the password to credentials.password"),
+        "A connection string, in place of nodes; given as a secret when a password stands in it.",
         default=None,
         also=("uri", "dsn", "connection_string"),
     )
@@ -225,20 +225,25 @@ class MongoDBSettings(ClusterSettings):
         if credentials.username and not credentials.password and credentials.mechanism in _WITH_PASSWORD:
             yield ("credentials", "password"), 'is missing; give it as { env = "VARIABLE" } or { file = "PATH" }.'
         nodes: list[str] = list(self.nodes)
-        direct = [str(v) for name, v in self.options.items() if name.lower() == "directconnection"]
+        direct: dict[str, Key] = {
+            str(value).lower(): ("options", name)
+            for name, value in self.options.items()
+            if name.lower() == "directconnection"
+        }
         if self.url is not None:
             url = parse_url(self.url.reveal())
-            direct += [v for name, v in url.options.items() if name == "directconnection"]
+            direct.setdefault(url.options.get("directconnection", ""), ("url",))
             try:
-                nodes = nodes or nodes_of_url(self.url, self.default_port)
-                yield from disagreement(self.nodes, nodes_of_url(self.url, self.default_port))
+                of_url = nodes_of_url(self.url, self.default_port)
+                yield from disagreement(self.nodes, of_url)
+                nodes = nodes or of_url
             except ValueError as error:
                 yield ("url",), f"{error}."
             yield from self._against_url(url)
-        if len(nodes) > 1 and any(value.lower() == "true" for value in direct):
+        if len(nodes) > 1 and "true" in direct:
             yield (
-                ("options", "directConnection"),
-                f"a direct connection has one node, and {len(nodes)} are named; leave it out to use the replica set.",
+                direct["true"],
+                f"directConnection means one node, and {len(nodes)} are named; leave it out to use the replica set.",
             )
 
     def _against_url(self, url: Url) -> Iterator[tuple[Key, str]]:

@@ -93,6 +93,18 @@ def _class_of(table: dict[str, object], at: Key, reader: Reader) -> type[Cluster
     return next((cluster_class(known) for known in BACKENDS if f"'{known}'" in hint), ClusterSettings)
 
 
+class Models(Tables[ModelSettings]):
+    """Models by the dotted path of their class."""
+
+    def _read(self, value: object, at: Key, reader: Reader) -> Mapping[str, ModelSettings] | None:
+        table = as_table(value)
+        for name in table or ():
+            if "." not in name:
+                message = 'is not the dotted path of a class; write it in quotes, as in [models."shop.models.Order"].'
+                reader.problem((*at, name), message)
+        return super()._read(value if table is None else {n: m for n, m in table.items() if "." in n}, at, reader)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Settings(Section):
     """All settings of an application. The nearer level holds; within a table, its own keys over its profile's."""
@@ -104,7 +116,7 @@ class Settings(Section):
         Tables(Table(ProfileSettings)), "Named bundles that clusters, models and calls choose.", default={}
     )
     models: Mapping[str, ModelSettings] = setting(
-        Tables(Table(ModelSettings)), "What single models want otherwise, by their dotted path.", default={}
+        Models(Table(ModelSettings)), "What single models want otherwise, by their dotted path.", default={}
     )
     retry: RetrySettings = setting(
         Table(RetrySettings), "How often and how long a call is tried.", default=RetrySettings()

@@ -128,9 +128,10 @@ class FilePath(Shape[str]):
     is_text = True
 
     def _read(self, value: object, at: Key, reader: Reader) -> str | None:
-        name = os.fspath(cast("Any", value)) if isinstance(value, (str, os.PathLike)) else ""
+        # code and frameworks give paths as objects too
+        name: object = os.fspath(cast("Any", value)) if hasattr(value, "__fspath__") else value
         if not isinstance(name, str) or not name:
-            reader.problem(at, f"expected the path of a file, found {found(cast('Any', value))}.")
+            reader.problem(at, f"expected the path of a file, found {found(name)}.")
             return None
         path = reader.path(at, name)
         reason = reason_unreadable(path)
@@ -147,7 +148,7 @@ class SecretText(Shape[Secret]):
     is_text = True
 
     def _read(self, value: object, at: Key, reader: Reader) -> Secret | None:
-        if isinstance(value, EnvironmentText):  # it is where a secret may be: in the environment
+        if isinstance(value, EnvironmentText) and value:  # it is where a secret may be: in the environment
             return Secret(str(value), origin=f"environment variable {value.variable}")
         if not is_reference(value):
             reader.problem(

@@ -108,13 +108,17 @@ class Layers:
                 layer = {key: layer}
             self.lay(layer, Origin("environment", variable))
 
-    def origin(self, key: Key) -> Origin | None:
-        """The source of a setting: of itself, of the list or table it stands in, or of what is below it."""
-        plain = tuple(part.partition("[")[0] for part in key)
+    def whence(self, key: Key) -> str:
+        """Say where a setting was set: it, the list or table it stands in, or what stands below or beside it."""
+        plain = tuple(part.partition("[")[0] if part.endswith("]") else part for part in key)
         for length in range(len(plain), 0, -1):
             if plain[:length] in self.origins:
-                return self.origins[plain[:length]]
-        return next((origin for at, origin in self.origins.items() if at[: len(plain)] == plain), None)
+                return self.origins[plain[:length]].at(plain)
+        for above in (plain, plain[:-1]):
+            for at, origin in self.origins.items():
+                if above and at[: len(above)] == above and (above == plain or origin.kind == "file"):
+                    return origin.at(plain)
+        return ""
 
 
 def _same(key: str, part: str) -> bool:

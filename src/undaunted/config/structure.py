@@ -197,8 +197,10 @@ class Table(Shape[T_co]):
             elif info.required:
                 reader.problem((*at, name), f"is missing; {info.doc}")
         made = self.cls(**values)
+        reported = {key for key, _ in reader.problems}
         for path, message in made.mistakes():
-            reader.problem((*at, *path), message)
+            if (*at, *path) not in reported:  # what was wrong by itself looks as if it were missing
+                reader.problem((*at, *path), message)
         return cast("T_co", cast("Any", made))
 
 

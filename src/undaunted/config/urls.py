@@ -54,6 +54,11 @@ def parse_url(text: str) -> Url:
         raise ValueError("has a special character in its user name or password; write @ as %40, / as %2F and ? as %3F")
     parts = [part.partition("=") for part in query.replace(";", "&").split("&")]
     options = {name.lower(): value for name, _, value in parts if name}
+    if "%" in location or "%" in query:
+        from urllib.parse import unquote  # noqa: PLC0415 only such URLs pay for it
+
+        database = unquote(database)
+        options = {name: unquote(value) for name, value in options.items()}
     return Url(
         scheme=scheme.lower(),
         hosts=tuple(hosts.split(",")),
@@ -70,8 +75,9 @@ class UrlText(Shape[Secret]):
     kind = 'URL without password, or { env = "NAME" } or { file = "PATH" }'
     is_text = True
 
-    def __init__(self, *schemes: str) -> None:
+    def __init__(self, *schemes: str, instead: str = "") -> None:
         self.schemes = schemes
+        self.instead = instead
 
     def _read(self, value: object, at: Key, reader: Reader) -> Secret | None:
         if isinstance(value, str) and not isinstance(value, EnvironmentText):
@@ -96,7 +102,7 @@ class UrlText(Shape[Secret]):
             reader.problem(
                 at,
                 "has a password in it, and a secret is never written in the settings; give the whole URL as "
-                '{ env = "VARIABLE" } or { file = "PATH" }, or leave the password to credentials.password.',
+                f'{{ env = "VARIABLE" }} or {{ file = "PATH" }}{self.instead}.',
             )
             return None
         return Secret(secret.reveal(), origin=secret.origin, shown=masked(secret.reveal()))
