@@ -62,9 +62,9 @@ MEANING = {
 # What stops an operation that may be run again, by fault, in the order in which it is told.
 CHARGED = (Fault.UNKNOWN, Fault.ROLLED_BACK, Fault.SHED)
 STOPS = {
-    "attempts": {fault: Reason.ATTEMPTS for fault in CHARGED},
+    "attempts": dict.fromkeys(CHARGED, Reason.ATTEMPTS),
     "open": {fault: Reason.NO_NODE for fault in Fault if fault is not Fault.PERMANENT},
-    "budget": {fault: Reason.BUDGET for fault in CHARGED},
+    "budget": dict.fromkeys(CHARGED, Reason.BUDGET),
     "deadline": {fault: Reason.DEADLINE for fault in Fault if fault is not Fault.PERMANENT},
 }
 
