@@ -23,9 +23,9 @@ def address(text: str, default_port: int) -> str:
     if "://" in text:
         raise ValueError(f"{found(text)} is a URL; leave out what is before the host, or give the whole as `url`")
     if text.startswith("["):
-        host, _, rest = text.partition("]")
+        host, bracket, rest = text.partition("]")
         host, colon, port = f"{host}]", rest[:1], rest[1:]
-        if rest and colon != ":":
+        if not bracket or (rest and colon != ":"):
             raise ValueError(f"{found(text)} is not an address; {example}")
     elif text.count(":") > 1:
         raise ValueError(f"{found(text)} looks like IPv6 without brackets; {example}")

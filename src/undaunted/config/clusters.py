@@ -72,9 +72,11 @@ class ClusterSettings(Section):
 
     Attributes:
         name: The cluster's name, the key of its table.
+        nodes: The addresses of its nodes as ``"host:port"``; a setting of each backend's own.
     """
 
     name: str = ""
+    nodes: tuple[str, ...] = ()
     backend: str = setting(
         Text(),
         'What keeps it: "mongodb", "cassandra" or "sqlalchemy".',

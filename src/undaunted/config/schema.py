@@ -75,10 +75,11 @@ class Clusters(Shape[Mapping[str, ClusterSettings]]):
         cls = _class_of(table, at, reader)
         if cls is ClusterSettings:
             table = {key: one for key, one in table.items() if key in infos(ClusterSettings)}
+        made = Table(cls, name=name).read(table, at, reader)
         for keys in cls.one_of:
-            if all(table.get(key) is None for key in keys):
+            if not any(table.get(key) is not None or reader.is_meant(at, key) for key in keys):
                 reader.problem((*at, keys[0]), f"is missing; give {' or '.join(keys)}.")
-        return Table(cls, name=name).read(table, at, reader)
+        return made
 
 
 def _class_of(table: dict[str, object], at: Key, reader: Reader) -> type[ClusterSettings]:

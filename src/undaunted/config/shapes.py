@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from undaunted.config.files import read_text, reason_unreadable
@@ -74,7 +75,7 @@ class Number(Shape[float]):
             isinstance(value, (int, float))
             and not isinstance(value, bool)
             and self.low <= value <= self.high
-            and value != math.inf
+            and value < sys.float_info.max
             and not (self.above and value == self.low)
         ):
             return float(value)
@@ -129,7 +130,7 @@ class FilePath(Shape[str]):
 
     def _read(self, value: object, at: Key, reader: Reader) -> str | None:
         # code and frameworks give paths as objects too
-        name: object = os.fspath(cast("Any", value)) if hasattr(value, "__fspath__") else value
+        name = cast("object", os.fspath(cast("Any", value))) if hasattr(value, "__fspath__") else value
         if not isinstance(name, str) or not name:
             reader.problem(at, f"expected the path of a file, found {found(name)}.")
             return None

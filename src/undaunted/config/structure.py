@@ -70,6 +70,15 @@ class Reader:
         """Report one mistake; `message` says what was found and what to do."""
         self.problems.append((at, message))
 
+    def is_reported(self, at: Key) -> bool:
+        """Whether a mistake of this setting, or of one below it, has been reported."""
+        return any(key[: len(at)] == at for key, _ in self.problems)
+
+    def is_meant(self, at: Key, name: str) -> bool:
+        """Whether a misspelt key in the table `at` was probably `name`, which is then not missing as well."""
+        hint = f"did you mean '{name}'?"
+        return any(key[:-1] == at and hint in message for key, message in self.problems if key)
+
     def path(self, at: Key, name: str) -> str:
         """Make a file's path absolute."""
         return absolute(name, next((folder for key, folder in self.folders.items() if key[: len(at)] == at), None))
@@ -194,12 +203,11 @@ class Table(Shape[T_co]):
                 value = info.shape.read(given, (*at, name), reader)
                 if value is not None:
                     values[name] = value
-            elif info.required:
+            elif info.required and not reader.is_meant(at, name):
                 reader.problem((*at, name), f"is missing; {info.doc}")
         made = self.cls(**values)
-        reported = {key for key, _ in reader.problems}
         for path, message in made.mistakes():
-            if (*at, *path) not in reported:  # what was wrong by itself looks as if it were missing
+            if not reader.is_reported((*at, *path)):  # what was wrong by itself looks as if it were missing
                 reader.problem((*at, *path), message)
         return cast("T_co", cast("Any", made))
 
