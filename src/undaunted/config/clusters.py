@@ -76,7 +76,6 @@ class ClusterSettings(Section):
     """
 
     name: str = ""
-    nodes: tuple[str, ...] = ()
     backend: str = setting(
         Text(),
         'What keeps it: "mongodb", "cassandra" or "sqlalchemy".',
@@ -96,6 +95,7 @@ class ClusterSettings(Section):
     budget: BudgetSettings = setting(Table(BudgetSettings), "What retries cost.", default=BudgetSettings())
     breaker: BreakerSettings = setting(Table(BreakerSettings), "When a node is left alone.", default=BreakerSettings())
     hedge: HedgeSettings = setting(Table(HedgeSettings), "A second read for a slow one.", default=HedgeSettings())
+    nodes: tuple[str, ...] = ()
 
     default_port: ClassVar[int] = 0
     one_of: ClassVar[tuple[tuple[str, ...], ...]] = ()

@@ -415,7 +415,8 @@ def test_options_that_hold_secrets() -> None:
 
 def test_retry_writes_may_be_switched_off() -> None:
     settings = load(cluster(options={"retryWrites": False, "appName": "shop"}), environ={}).settings
-    assert dict(settings.clusters["orders"].options) == {"retryWrites": False, "appName": "shop"}
+    orders: Any = settings.clusters["orders"]
+    assert orders.options == {"retryWrites": False, "appName": "shop"}
 
 
 @pytest.mark.parametrize(
