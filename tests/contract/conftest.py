@@ -20,7 +20,7 @@ from undaunted.engine.guard import ErrorClasses, Guard
 from undaunted.testing.clock import VirtualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from undaunted.engine.call import Call
     from undaunted.events import Event

@@ -284,28 +284,28 @@ def test_a_wrong_request_after_a_failover_tells_of_the_tries_before(bench: Any) 
 
 
 def test_an_error_that_refuses_attributes_passes_all_the_same(bench: Any) -> None:
-    class Closed(Exception):
+    class ClosedError(Exception):
         @property
         def attempts(self) -> int:
             return 7
 
-    with pytest.raises(Closed) as caught:
-        bench.run(bench.write, bench.script(Closed()))
+    with pytest.raises(ClosedError) as caught:
+        bench.run(bench.write, bench.script(ClosedError()))
     assert caught.value.attempts == 7
 
 
 def test_an_error_with_a_constructor_of_its_own_kind_is_listed_by_its_name(bench: Any) -> None:
-    class Odd(Exception):
-        def __new__(cls, *args: object) -> Odd:
+    class OddError(Exception):
+        def __new__(cls, *args: object) -> Any:
             if not args:
                 raise TypeError("give me something")
             return super().__new__(cls)
 
-    error = Odd("x")
+    error = OddError("x")
     error.args = ()
-    with pytest.raises(Odd) as caught:
+    with pytest.raises(OddError) as caught:
         bench.run(bench.write, bench.script(error))
-    assert caught.value.attempts[0].error.args == ("Odd",)  # type: ignore[attr-defined]
+    assert caught.value.attempts[0].error.args == ("OddError",)  # type: ignore[attr-defined]
 
 
 def test_os_errors_keep_their_number_in_the_list(bench: Any) -> None:
@@ -555,8 +555,8 @@ def test_no_frame_outlives_what_was_raised(
     try:
         try:
             bench.run(getattr(bench, operation), body)
-        except BaseException as error:
-            assert traceback.extract_tb(error.__traceback__)
+        except BaseException:  # every kind is meant
+            assert steps[-1] != "value"
         if bench.engine == "sync":
             assert [ref for ref in seen if ref() is not None] == []
     finally:
