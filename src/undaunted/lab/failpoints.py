@@ -1,19 +1,20 @@
-"""Faults inside a MongoDB node, by its own fail points (`configureFailPoint`, open because of ``enableTestCommands``)."""
+"""Faults inside a MongoDB node, by its own fail points (``configureFailPoint``, which ``enableTestCommands`` opens)."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from undaunted.lab.errors import LabError
 from undaunted.lab.node import LabNode, State
+from undaunted.lab.verbs import NodeLike, Verbs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
-    from undaunted.lab.mongodb import MongoLab
-
-__all__ = ["FailPoint", "fail_command_data", "fail_point"]
+__all__ = ["FailPoint", "FailPoints"]
 
 
 class FailPoint:
@@ -26,7 +27,7 @@ class FailPoint:
 
     __slots__ = ("_baseline", "_final", "_lab", "name", "nodes")
 
-    def __init__(self, lab: MongoLab, name: str, nodes: Sequence[LabNode]) -> None:
+    def __init__(self, lab: FailPoints, name: str, nodes: Sequence[LabNode]) -> None:
         self._lab = lab
         self.name = name
         self.nodes = tuple(nodes)
@@ -57,7 +58,10 @@ class FailPoint:
         for node in self.nodes:
             state = node.state
             if state == State.FROZEN:
-                raise LabError(f"{node.name} is frozen, so the fail point {self.name} stays armed there; thaw it inside the `with` block.")
+                raise LabError(
+                    f"{node.name} is frozen, so the fail point {self.name} stays armed there; "
+                    "thaw it inside the `with` block."
+                )
             if state == State.UP:
                 answer = self._lab.command(node, {"configureFailPoint": self.name, "mode": "off"})
                 self._final[node.name] = int(answer["count"])
@@ -68,7 +72,9 @@ class FailPoint:
 
 
 @contextmanager
-def fail_point(lab: MongoLab, name: str, *, mode: object, data: Mapping[str, object], on: Sequence[LabNode]) -> Iterator[FailPoint]:
+def fail_point(
+    lab: FailPoints, name: str, *, mode: object, data: Mapping[str, object], on: Sequence[LabNode]
+) -> Generator[FailPoint]:
     """Arm a fail point on these nodes for as long as the block runs."""
     point = FailPoint(lab, name, on)
     try:
@@ -109,3 +115,80 @@ def fail_command_data(
     if write_concern_error is not None:
         data["writeConcernError"] = dict(write_concern_error)
     return data
+
+
+class FailPoints(Verbs):
+    """The fail points of a lab of MongoDB, as verbs."""
+
+    @abstractmethod
+    def command(self, which: NodeLike, command: Mapping[str, Any], *, database: str = "admin") -> dict[str, Any]:
+        """Run one command on one node, as an operator would."""
+
+    def fail_point(
+        self,
+        name: str,
+        *,
+        times: int | None = 1,
+        data: Mapping[str, object] | None = None,
+        on: NodeLike | Sequence[LabNode] = "primary",
+    ) -> AbstractContextManager[FailPoint]:
+        """Arm a fail point of the server by its name, for a ``with`` block.
+
+        Args:
+            name: The server's name for it.
+            times: How often it strikes on each node; None for as long as the block runs.
+            data: What the fail point takes.
+            on: A node, ``"primary"``, ``"all"`` (every node that is up), or several nodes.
+        """
+        mode = "alwaysOn" if times is None else {"times": times}
+        return fail_point(self, name, mode=mode, data=data or {}, on=self._chosen(on))
+
+    def fail_command(
+        self,
+        commands: Sequence[str],
+        *,
+        times: int | None = 1,
+        close_connection: bool = False,
+        error_code: int | None = None,
+        block_ms: int | None = None,
+        labels: Sequence[str] | None = None,
+        app_name: str | None = None,
+        write_concern_error: Mapping[str, object] | None = None,
+        on: NodeLike | Sequence[LabNode] = "primary",
+    ) -> AbstractContextManager[FailPoint]:
+        """Make commands fail, for a ``with`` block; the block's value tells by `hits` how often that happened.
+
+        Args:
+            commands: Names of commands, such as ``["insert", "getMore"]``.
+            times: How often, on each node; None for as long as the block runs.
+            close_connection: Close the connection before the command is executed.
+            error_code: Refuse the command with this code, before it is executed.
+            block_ms: Wait so long before going on.
+            labels: The error labels in place of those that the server would give.
+            app_name: Strike only clients with this ``appName``.
+            write_concern_error: Execute the command and answer with this write concern error (``code``, ``errmsg``).
+            on: A node, ``"primary"``, ``"all"``, or several nodes.
+        """
+        data = fail_command_data(
+            commands,
+            close_connection=close_connection,
+            error_code=error_code,
+            block_ms=block_ms,
+            labels=labels,
+            app_name=app_name,
+            write_concern_error=write_concern_error,
+        )
+        return self.fail_point("failCommand", times=times, data=data, on=on)
+
+    def lost_reply(self, *, times: int | None = 1, on: NodeLike = "primary") -> AbstractContextManager[FailPoint]:
+        """Apply a write and close the connection in place of the answer, for a ``with`` block.
+
+        It strikes writes that have a transaction number: retryable writes (not ``retryWrites=false``, not an update
+        of many) and transactions.
+        """
+        return self.fail_point("onPrimaryTransactionalWrite", times=times, data={"closeConnection": True}, on=on)
+
+    def _chosen(self, on: NodeLike | Sequence[LabNode]) -> list[LabNode]:
+        if on == "all":
+            return self._in_state(State.UP)
+        return [self.node(on)] if isinstance(on, (str, LabNode)) else list(on)

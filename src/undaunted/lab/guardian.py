@@ -93,8 +93,8 @@ class Guardian:
         self.listener.listen(64)
         self.selector.register(self.listener, selectors.EVENT_READ, self.accept)
         for number in (signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: None)  # not SIG_IGN, which the servers would inherit
-        signal.signal(signal.SIGTERM, lambda *_: self.finish())
+            signal.signal(number, _ignore)  # not SIG_IGN, which the servers would inherit
+        signal.signal(signal.SIGTERM, self.on_sigterm)
         self.selector.register(0, selectors.EVENT_READ, self.finish)
         if hasattr(os, "pidfd_open") and self.starter is not None:
             try:
@@ -112,6 +112,10 @@ class Guardian:
                 self.finish()
             if not Path(self.directory).is_dir():
                 self.finish()
+
+    def on_sigterm(self, _number: int, _frame: object) -> None:
+        """Finish in good order."""
+        self.finish()
 
     def finish(self) -> None:
         """Leave the watch at its next turn."""
@@ -138,12 +142,10 @@ class Guardian:
     def answer(self, request: Any) -> dict[str, Any]:
         """Do what a request asks for."""
         try:
-            if not isinstance(request, dict):
-                return {"error": "a request is a JSON object"}
-            verb = getattr(self, f"do_{request.pop('do', None)}", None)
+            verb = getattr(self, f"do_{request['do']}", None)
             if verb is None:
-                return {"error": "the request names no verb that this guardian knows"}
-            found: dict[str, Any] = verb(**request)
+                return {"error": f"this guardian knows no verb {request['do']}"}
+            found: dict[str, Any] = verb(**request["with"])
         except (OSError, TypeError, KeyError, ValueError) as error:
             return {"error": f"{type(error).__name__}: {error}"}
         return found
@@ -200,13 +202,15 @@ class Guardian:
             server.signal(signal.SIGKILL)
         deadline = time.monotonic() + REAP_TIMEOUT_S
         for server in self.servers.values():
-            try:
-                server.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                sys.stderr.write(f"process {server.process.pid} did not end in {REAP_TIMEOUT_S} s\n")
+            while server.process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.002)
         os.chdir("/")
         for path in self.remove:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    """A handler that does nothing."""
 
 
 def main() -> int:

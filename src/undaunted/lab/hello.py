@@ -36,7 +36,7 @@ def ask(nodes: Iterable[LabNode], *, timeout_s: float) -> Mapping[str, Hello]:
     with selectors.DefaultSelector() as selector:
         for node in nodes:
             connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            connection.setblocking(False)
+            connection.settimeout(0.0)
             connection.connect_ex((node.host, node.port))
             selector.register(connection, selectors.EVENT_WRITE, (node.name, bytearray()))
         try:
@@ -49,9 +49,16 @@ def ask(nodes: Iterable[LabNode], *, timeout_s: float) -> Mapping[str, Hello]:
     return found
 
 
-def _turn(selector: selectors.BaseSelector, key: selectors.SelectorKey, message: bytes, found: dict[str, Hello]) -> None:
+def _decode(body: bytes) -> Hello:
     import bson  # noqa: PLC0415
+    from bson.codec_options import CodecOptions  # noqa: PLC0415
 
+    return bson.decode(body, CodecOptions[Hello]())  # pyright: ignore[reportUnknownMemberType] - a bare array in it
+
+
+def _turn(
+    selector: selectors.BaseSelector, key: selectors.SelectorKey, message: bytes, found: dict[str, Hello]
+) -> None:
     name, received = key.data
     connection = key.fileobj
     assert isinstance(connection, socket.socket)  # noqa: S101
@@ -66,7 +73,7 @@ def _turn(selector: selectors.BaseSelector, key: selectors.SelectorKey, message:
     received += part
     is_whole = len(received) >= 4 and len(received) >= struct.unpack_from("<i", received)[0]
     if is_whole:
-        found[name] = bson.decode(bytes(received[_HEADER.size + 5 :]))
+        found[name] = _decode(bytes(received[_HEADER.size + 5 :]))
     if is_whole or not part:
         selector.unregister(connection)
         _close(key)

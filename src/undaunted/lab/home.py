@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from undaunted.lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 __all__ = ["LOCK", "RECORD", "home", "is_held", "locked", "running", "write_record"]
 
@@ -36,13 +36,15 @@ def home() -> Path:
         LabError: It cannot be made, or belongs to somebody else.
     """
     named = os.environ.get("UNDAUNTED_LAB_HOME")
-    path = Path(named).expanduser().absolute() if named else Path(tempfile.gettempdir()) / f"undaunted-lab-{os.getuid()}"
+    usual = Path(tempfile.gettempdir()) / f"undaunted-lab-{os.getuid()}"
+    path = Path(named).expanduser().absolute() if named else usual
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = path.lstat()
     except OSError as error:
         raise LabError(
-            f"The directory of the labs, {path}, cannot be made ({error.strerror}); set UNDAUNTED_LAB_HOME to one that can."
+            f"The directory of the labs, {path}, cannot be made ({error.strerror}); "
+            "set UNDAUNTED_LAB_HOME to one that can."
         ) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise LabError(
@@ -55,7 +57,7 @@ def home() -> Path:
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Generator[None]:
     """Hold the home directory for a moment: names and ports are given out one lab at a time.
 
     Raises:

@@ -55,7 +55,9 @@ class Keeper:
             LabError: It did not start, or a lock is held by another lab.
         """
         if sys.platform != "linux":
-            raise LabError(f"The lab runs on Linux only (found {sys.platform}): elsewhere servers cannot be tied to their starter.")
+            raise LabError(
+                f"The lab runs on Linux only (found {sys.platform}), where servers can be tied to their starter."
+            )
         options = {
             "directory": str(place),
             "starter": os.getpid(),
@@ -79,7 +81,8 @@ class Keeper:
         if "error" in report:
             keeper._drop()
             if report.get("errno") == errno.EAGAIN:
-                raise LabError(f"The directory {Path(report['path']).parent} is in use by another lab; give another one.")
+                used = Path(report["path"]).parent
+                raise LabError(f"The directory {used} is in use by another lab; give another one.")
             told = (place / "guardian.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
             raise LabError(
                 f"The guardian of the lab did not start: {report['error']} ({report.get('path', place)})"
@@ -103,9 +106,11 @@ class Keeper:
             LabError: The guardian is gone, or it could not do it.
         """
         with self._connect() as connection:
-            return self._exchange(connection, {"do": do, **request})
+            return self._exchange(connection, {"do": do, "with": request})
 
-    def spawn(self, node: str, argv: Sequence[str], *, cwd: Path, log: Path, env: Mapping[str, str] | None = None) -> None:
+    def spawn(
+        self, node: str, argv: Sequence[str], *, cwd: Path, log: Path, env: Mapping[str, str] | None = None
+    ) -> None:
         """Start a server; its output is appended to `log`."""
         self.ask("spawn", node=node, argv=list(argv), cwd=str(cwd), log=str(log), env=dict(env or {}))
 
@@ -132,7 +137,7 @@ class Keeper:
         """
         try:
             with self._connect() as connection:
-                self._exchange(connection, {"do": "down"})
+                self._exchange(connection, {"do": "down", "with": {}})
                 connection.settimeout(_END_TIMEOUT_S)
                 try:
                     connection.recv(1)  # ends with the guardian
@@ -180,7 +185,8 @@ class Keeper:
                 os.close(handle)
         except OSError as error:
             connection.close()
-            raise LabError(f"The lab in {self._place} is not running ({error.strerror or error}); start it again.") from error
+            said = error.strerror or error
+            raise LabError(f"The lab in {self._place} is not running ({said}); start it again.") from error
         return connection
 
     def _exchange(self, connection: socket.socket, request: Mapping[str, object]) -> dict[str, Any]:
@@ -191,7 +197,9 @@ class Keeper:
                 line = lines.readline()
         except TimeoutError:
             waited_s = time.monotonic() - started_s
-            raise LabError(f"The guardian of the lab in {self._place} gave no answer within {waited_s:.0f} s; is it frozen?") from None
+            raise LabError(
+                f"The guardian of the lab in {self._place} gave no answer within {waited_s:.0f} s; is it frozen?"
+            ) from None
         except OSError as error:
             raise LabError(f"The guardian of the lab in {self._place} went away ({error.strerror}).") from error
         if not line:

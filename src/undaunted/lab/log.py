@@ -43,10 +43,10 @@ def remedy(lines: list[str]) -> str:
 
 def _told(line: str) -> tuple[bool, str]:
     try:
-        entry: Any = json.loads(line)
+        entry: dict[str, Any] = json.loads(line) if line.startswith("{") else {}
     except ValueError:
+        entry = {}
+    if "msg" not in entry:
         return ("error" in line.lower(), line[:300])
-    if not isinstance(entry, dict) or "msg" not in entry:
-        return (False, line[:300])
     attributes = json.dumps(entry.get("attr", {}), default=str)[:300]
     return (entry.get("s") in {"E", "F"}, f"{entry.get('s')} {entry['msg']} {attributes}")

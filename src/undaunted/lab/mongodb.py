@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import secrets
 import time
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote_plus
 
 from undaunted.core.durations import seconds
-from undaunted.lab import failpoints, hello, mongod
+from undaunted.lab import hello, mongod
 from undaunted.lab.errors import LabError
-from undaunted.lab.lab import POLL_S, START_TIMEOUT_S, Lab, NodeLike
+from undaunted.lab.failpoints import FailPoints
+from undaunted.lab.lab import Lab
 from undaunted.lab.node import LabNode, State
+from undaunted.lab.replica_set import Checkup, elect
+from undaunted.lab.verbs import POLL_S, START_TIMEOUT_S, NodeLike
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from pymongo import MongoClient
@@ -29,7 +31,7 @@ _COMMAND_TIMEOUT_S = 15.0
 _HEARTBEAT_MS = 500
 
 
-class MongoLab(Lab):
+class MongoLab(FailPoints, Lab):
     """A replica set of real `mongod`, quick to start and quick to elect, for as long as this process lives.
 
     Args:
@@ -68,13 +70,18 @@ class MongoLab(Lab):
         ports: Sequence[int] | None = None,
     ) -> None:
         if nodes < 1 or arbiters < 0 or nodes + arbiters > 7:
-            raise LabError(f"A replica set of {nodes} nodes and {arbiters} arbiters cannot be had; it is one to seven in all, and one holds data.")
+            raise LabError(
+                f"A replica set has one to seven nodes in all, and one that holds data; "
+                f"found {nodes} nodes and {arbiters} arbiters."
+            )
         if replica_set is None and nodes + arbiters != 1:
             raise LabError(f"A standalone server is one node; found {nodes + arbiters}. Name a replica_set for more.")
         super().__init__(count=nodes, arbiters=arbiters, name=name, directory=directory, ports=ports)
         self._election_ms = round(seconds(election_timeout) * 1000)
         if self._election_ms < 200:
-            raise LabError(f"An election timeout of {self._election_ms} ms lets busy nodes lose each other; 500 ms or more is safe.")
+            raise LabError(
+                f"An election timeout of {self._election_ms} ms makes busy nodes lose each other; give 500 ms."
+            )
         self._replica_set = replica_set
         self._initiate = initiate and replica_set is not None
         self._auth = auth
@@ -158,8 +165,9 @@ class MongoLab(Lab):
             if found:
                 return max(found, key=lambda node: _term(answers[node.name])), time.monotonic()
             if time.monotonic() > deadline_s:
-                roles = ", ".join(f"{node.name} {states[node.name]}, {hello.role(answers.get(node.name))}" for node in self._nodes)
-                raise LabError(f"The lab {self.name} has had no {'other ' if other_than else ''}primary for {timeout_s:g} s ({roles}).")
+                seen = ", ".join(f"{n.name} {states[n.name]} {hello.role(answers.get(n.name))}" for n in self._nodes)
+                what = f"primary other than {other_than.name}" if other_than is not None else "primary"
+                raise LabError(f"The lab {self.name} has had no {what} for {timeout_s:g} s ({seen}).")
             time.sleep(POLL_S)
 
     def step_down(self, which: NodeLike = "primary", *, hold: float | str = 5.0) -> LabNode:
@@ -188,48 +196,11 @@ class MongoLab(Lab):
         """
         timeout_s = seconds(timeout)
         deadline_s = time.monotonic() + timeout_s
-        with ExitStack() as stack:
-            clients: dict[str, MongoClient[dict[str, Any]]] = {}
-            while True:
-                complaint = self._complaint(stack, clients)
-                if complaint is None:
-                    return
+        with Checkup(self, copies=self._count) as checkup:
+            while (complaint := checkup.complaint()) is not None:
                 if time.monotonic() > deadline_s:
                     raise LabError(f"The lab {self.name} is not healthy after {timeout_s:g} s: {complaint}.")
                 time.sleep(POLL_S)
-
-    def _complaint(self, stack: ExitStack, clients: dict[str, MongoClient[dict[str, Any]]]) -> str | None:
-        """What is wrong with the set just now."""
-        from pymongo.errors import PyMongoError  # noqa: PLC0415
-
-        for name, state in self.states().items():
-            if state != State.UP:
-                return f"{name} is {state}"
-        roles = self.roles()
-        for name, role in roles.items():
-            if role == "unknown":
-                return f"{name} has no role yet"
-        leaders = [node for node in self._nodes if roles[node.name] in {"primary", "standalone"}]
-        if len(leaders) != 1:
-            return f"{len(leaders)} nodes are primary"
-        for node in self._nodes:
-            if node.name not in clients:
-                clients[node.name] = stack.enter_context(self.client(node))
-        if self._replica_set is None:
-            return None
-        try:
-            for node in self._nodes:
-                status = clients[node.name].admin.command("replSetGetStatus")
-                for member in status["members"]:
-                    if member["health"] != 1 or member["stateStr"] not in {"PRIMARY", "SECONDARY", "ARBITER"}:
-                        return f"{node.name} sees {member['name']} as {member['stateStr']}"
-            # A note in the oplog is a write like any other, and leaves no collection behind.
-            concern = {"w": self._count, "wtimeout": 1000}
-            note = {"appendOplogNote": 1, "data": {"lab": "healthy?"}, "writeConcern": concern}
-            clients[leaders[0].name].admin.command(note)
-        except PyMongoError as error:
-            return f"a check failed with {type(error).__name__}: {str(error)[:200]}"
-        return None
 
     # ----------------------------------------------------------------- access
 
@@ -269,86 +240,14 @@ class MongoLab(Lab):
             with self.client(node) as client:
                 return dict(client[database].command(dict(command)))
         except PyMongoError as error:
-            raise LabError(f"{node.name} refused {next(iter(command))}: {type(error).__name__}: {str(error)[:300]}") from error
-
-    # ------------------------------------------------------------ fail points
-
-    def fail_point(
-        self,
-        name: str,
-        *,
-        times: int | None = 1,
-        data: Mapping[str, object] | None = None,
-        on: NodeLike | Sequence[LabNode] = "primary",
-    ) -> AbstractContextManager[failpoints.FailPoint]:
-        """Arm a fail point of the server by its name, for a ``with`` block.
-
-        Args:
-            name: The server's name for it.
-            times: How often it strikes on each node; None for as long as the block runs.
-            data: What the fail point takes.
-            on: A node, ``"primary"``, ``"all"`` (every node that is up), or several nodes.
-        """
-        mode = "alwaysOn" if times is None else {"times": times}
-        return failpoints.fail_point(self, name, mode=mode, data=data or {}, on=self._chosen(on))
-
-    def fail_command(
-        self,
-        commands: Sequence[str],
-        *,
-        times: int | None = 1,
-        close_connection: bool = False,
-        error_code: int | None = None,
-        block_ms: int | None = None,
-        labels: Sequence[str] | None = None,
-        app_name: str | None = None,
-        write_concern_error: Mapping[str, object] | None = None,
-        on: NodeLike | Sequence[LabNode] = "primary",
-    ) -> AbstractContextManager[failpoints.FailPoint]:
-        """Make commands fail, for a ``with`` block; the block's value tells by `hits` how often that happened.
-
-        Args:
-            commands: Names of commands, such as ``["insert", "getMore"]``.
-            times: How often, on each node; None for as long as the block runs.
-            close_connection: Close the connection before the command is executed.
-            error_code: Refuse the command with this code, before it is executed.
-            block_ms: Wait so long before going on.
-            labels: The error labels in place of those that the server would give.
-            app_name: Strike only clients with this ``appName``.
-            write_concern_error: Execute the command and answer with this write concern error (``code``, ``errmsg``).
-            on: A node, ``"primary"``, ``"all"``, or several nodes.
-        """
-        data = failpoints.fail_command_data(
-            commands,
-            close_connection=close_connection,
-            error_code=error_code,
-            block_ms=block_ms,
-            labels=labels,
-            app_name=app_name,
-            write_concern_error=write_concern_error,
-        )
-        return self.fail_point("failCommand", times=times, data=data, on=on)
-
-    def lost_reply(self, *, times: int | None = 1, on: NodeLike = "primary") -> AbstractContextManager[failpoints.FailPoint]:
-        """Apply a write and close the connection in place of the answer, for a ``with`` block.
-
-        It strikes writes that have a transaction number: retryable writes (not ``retryWrites=false``, not an update
-        of many) and transactions.
-        """
-        return self.fail_point("onPrimaryTransactionalWrite", times=times, data={"closeConnection": True}, on=on)
-
-    def _chosen(self, on: NodeLike | Sequence[LabNode]) -> list[LabNode]:
-        if on == "all":
-            return self._in_state(State.UP)
-        return [self.node(on)] if isinstance(on, (str, LabNode)) else list(on)
+            said = f"{type(error).__name__}: {str(error)[:300]}"
+            raise LabError(f"{node.name} did not do {next(iter(command))}: {said}") from error
 
     # ---------------------------------------------------------------- opening
 
     def _find_program(self) -> None:
-        try:
-            import pymongo  # noqa: F401, PLC0415
-        except ImportError as error:
-            raise LabError("The lab needs pymongo to speak with MongoDB: pip install 'undaunted[lab]'.") from error
+        if importlib.util.find_spec("pymongo") is None:
+            raise LabError("The lab needs pymongo to speak with MongoDB: pip install 'undaunted[lab]'.")
         self._mongod = mongod.find()
 
     def _argv(self, node: LabNode) -> list[str]:
@@ -382,6 +281,7 @@ class MongoLab(Lab):
     def _start_all(self) -> None:
         if self._auth is not None:
             self._write_secrets(self._auth)
+        self._progress(f"starting {len(self._nodes)} servers")
         for node in self._nodes:
             self._spawn(node)
         self._await_answers(self._nodes, timeout_s=START_TIMEOUT_S)
@@ -404,25 +304,17 @@ class MongoLab(Lab):
     def _make_set(self) -> None:
         first = self._nodes[0]
         settings = {"electionTimeoutMillis": self._election_ms, "heartbeatIntervalMillis": _HEARTBEAT_MS}
-        members = [{"_id": n, "host": node.address, "arbiterOnly": node.is_arbiter} for n, node in enumerate(self._nodes)]
+        members = [
+            {"_id": place, "host": node.address, "arbiterOnly": node.is_arbiter}
+            for place, node in enumerate(self._nodes)
+        ]
         config = {"_id": self._replica_set, "members": members, "settings": settings}
         self.command(first, {"replSetInitiate": config})
         deadline_s = time.monotonic() + START_TIMEOUT_S
-        with self.client(first) as client:
-            self._elect(client, deadline_s)
+        self._progress("electing a primary")
+        elect(self, first, deadline_s=deadline_s)
+        self._progress("waiting until every node is well")
         self.wait_healthy(max(0.0, deadline_s - time.monotonic()))
-
-    def _elect(self, client: MongoClient[dict[str, Any]], deadline_s: float) -> None:
-        """Have the first node stand for election as soon as it can, in place of waiting for the timeout."""
-        from pymongo.errors import OperationFailure  # noqa: PLC0415
-
-        while self.roles([self._nodes[0]])[self._nodes[0].name] != "primary":
-            try:
-                client.admin.command("replSetStepUp")
-            except OperationFailure as error:
-                if time.monotonic() > deadline_s:
-                    raise LabError(f"{self._nodes[0].name} was not elected: {error.details}") from error
-                time.sleep(POLL_S)
 
     def _write_secrets(self, auth: tuple[str, str]) -> None:
         assert self._place is not None  # noqa: S101
@@ -449,4 +341,4 @@ class MongoLab(Lab):
 def _term(answer: hello.Hello) -> tuple[Any, ...]:
     """What orders two nodes that both say they are primary."""
     found = answer.get("electionId")
-    return (found is not None, found) if found is not None else (False,)
+    return (found,) if found is not None else ()

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from undaunted.lab.lab import Lab
+    from undaunted.lab.verbs import Verbs
 
 __all__ = ["LabNode", "State"]
 
@@ -34,7 +34,7 @@ class LabNode:
 
     __slots__ = ("_lab", "host", "is_arbiter", "name", "port")
 
-    def __init__(self, lab: Lab, *, name: str, host: str, port: int, is_arbiter: bool = False) -> None:
+    def __init__(self, lab: Verbs, *, name: str, host: str, port: int, is_arbiter: bool = False) -> None:
         self._lab = lab
         self.name = name
         self.host = host
@@ -53,7 +53,7 @@ class LabNode:
 
     @property
     def role(self) -> str:
-        """``"primary"``, ``"secondary"``, ``"arbiter"``, ``"standalone"``, or ``"unknown"`` where it does not say now."""
+        """``"primary"``, ``"secondary"``, ``"arbiter"``, ``"standalone"``, or ``"unknown"`` while it does not say."""
         return self._lab.role(self)
 
     @property

@@ -1,0 +1,261 @@
+"""``undaunted lab``: real clusters on this machine, and faults for them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from undaunted.lab import LabError, MongoLab
+from undaunted.lab.find import KINDS, attach, names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from undaunted.lab.lab import Lab
+    from undaunted.lab.node import LabNode
+
+__all__ = ["lab"]
+
+_progress = Console(stderr=True)
+_POLL_S = 0.2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def lab() -> None:
+    """Start real clusters on this machine, and kill, freeze, stop and demote their nodes."""
+
+
+@contextmanager
+def _step(text: str) -> Generator[Callable[[str], None]]:
+    """Show what takes time: a line that moves in a terminal, plain lines elsewhere."""
+    if not _progress.is_terminal:
+        click.echo(f"{text} ...", err=True)
+        yield lambda more: click.echo(f"{more} ...", err=True)
+        return
+    with _progress.status(text) as status:
+        yield status.update
+
+
+@lab.command()
+@click.argument("backend", type=click.Choice(sorted(KINDS)))
+@click.option("--name", help="Name of the lab, to tell several apart.  [default: the backend's name]")
+@click.option("--nodes", default=3, show_default=True, help="How many nodes hold data.")
+@click.option("--arbiters", default=0, show_default=True, help="How many nodes only vote.")
+@click.option("--election-timeout", default="2s", show_default=True, help="How long a silent primary is waited for.")
+@click.option("--no-initiate", is_flag=True, help="Leave the nodes empty, for `undaunted provision`.")
+@click.option("--directory", type=click.Path(file_okay=False), help="Keep the data here.  [default: a temporary one]")
+@click.option("--port", "ports", type=int, multiple=True, help="Port of a node; once for each.  [default: free ones]")
+@click.option("--detach", is_flag=True, help="Come back at once; `undaunted lab down` ends it.")
+def up(backend: str, *, name: str | None, detach: bool, no_initiate: bool, ports: tuple[int, ...], **rest: Any) -> None:
+    """Start a cluster, print how to reach it, and keep it until Ctrl-C."""
+    started_s = time.monotonic()
+    try:
+        made = MongoLab(name=name or backend, initiate=not no_initiate, ports=ports or None, **rest)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--election-timeout") from error
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    with _step(f"starting {backend}") as say:
+        made.open(progress=say)
+    try:
+        click.echo(_described(made, time.monotonic() - started_s))
+        if detach:
+            made.detach()
+            click.echo(f"It runs until: undaunted lab down --name {made.name}")
+            return
+        click.echo("It runs until Ctrl-C, or until this process ends.")
+        _keep(made)
+    finally:
+        made.close()
+
+
+def _leave(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
+
+
+def _keep(made: Lab) -> None:
+    try:
+        while not made.wait_ended(_POLL_S):
+            pass
+    except KeyboardInterrupt:
+        click.echo("\nending the lab", err=True)
+    else:
+        click.echo("The lab was ended from outside.", err=True)
+
+
+def _described(made: Lab, took_s: float) -> str:
+    nodes = [f"  {node.name}  {node.address}" + ("  (arbiter)" if node.is_arbiter else "") for node in made.nodes]
+    head = f"The lab {made.name} is up after {took_s:.1f} s:"
+    return "\n".join([head, *nodes, "", f"URI: {made.uri}", "", "# undaunted.toml", *_toml(made.settings), ""])
+
+
+def _toml(settings: dict[str, Any]) -> list[str]:
+    """The settings of a lab as TOML: strings, lists of strings and tables of them, whose JSON form TOML shares."""
+    lines: list[str] = []
+    for name, cluster in settings["clusters"].items():
+        lines += [f"[clusters.{name}]", *(f"{key} = {_value(value)}" for key, value in cluster.items())]
+    return lines
+
+
+def _value(value: object) -> str:
+    if isinstance(value, dict):
+        table = cast("dict[str, object]", value)
+        return "{ " + ", ".join(f"{key} = {_value(inner)}" for key, inner in table.items()) + " }"
+    return json.dumps(value)
+
+
+@lab.command()
+@click.option("--name", help="Only this lab.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(*, name: str | None, as_json: bool) -> None:
+    """Show the running labs and what each node is and does."""
+    labs = [attach(name)] if name is not None else [attach(found) for found in sorted(names())]
+    report = [_report(found) for found in labs]
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+        return
+    if not report:
+        click.echo("No lab is running.")
+        return
+    table = Table("lab", "node", "address", "state", "role", "pid")
+    for entry in report:
+        for node in entry["nodes"]:
+            pid = str(node["pid"] or "")
+            table.add_row(entry["name"], node["name"], node["address"], node["state"], node["role"], pid)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _report(found: Lab) -> dict[str, Any]:
+    states, roles = found.states(), found.roles()
+    nodes = [
+        {"name": n.name, "address": n.address, "state": str(states[n.name]), "role": roles[n.name], "pid": n.pid}
+        for n in found.nodes
+    ]
+    return {"name": found.name, "backend": found.backend, "nodes": nodes}
+
+
+_node = click.argument("node", metavar="NODE|primary")
+_which = click.option("--name", help="Which lab.  [default: the only one that runs]")
+
+
+@lab.command()
+@_node
+@_which
+def kill(node: str, *, name: str | None) -> None:
+    """Crash a node: SIGKILL."""
+    _fault(name, node, "killed", lambda found, chosen: found.kill(chosen))
+
+
+@lab.command()
+@_node
+@_which
+def freeze(node: str, *, name: str | None) -> None:
+    """Make a node hang: SIGSTOP. Its connections stay open and nothing answers."""
+    _fault(name, node, "frozen", lambda found, chosen: found.freeze(chosen))
+
+
+@lab.command()
+@_node
+@_which
+def stop(node: str, *, name: str | None) -> None:
+    """End a node cleanly: SIGTERM."""
+    _fault(name, node, "stopped", lambda found, chosen: found.stop(chosen))
+
+
+@lab.command("step-down")
+@_node
+@_which
+def step_down(node: str, *, name: str | None) -> None:
+    """Make the primary hand over in good order."""
+    _fault(name, node, "stepped down", lambda found, chosen: found.step_down(chosen))
+
+
+def _fault(name: str | None, which: str, done: str, verb: Callable[[Lab, LabNode], object]) -> None:
+    """Inject a fault, and show who is primary afterwards if it hit the primary and another can be elected."""
+    found = attach(name)
+    node = found.node(which)
+    was_primary = node.role == "primary"
+    started_s = time.monotonic()
+    with _step(f"{node.name}: waiting until it is {done}"):
+        verb(found, node)
+    click.echo(f"{node.name} ({node.address}) is {done}.")
+    voters = sum(state == "up" for state in found.states().values())
+    if not was_primary:
+        return
+    if voters * 2 <= len(found.nodes):
+        click.echo(f"{voters} of {len(found.nodes)} nodes are up, which is no majority: there is no primary now.")
+        return
+    with _step("waiting for a new primary"):
+        at_s = found.wait_primary(other_than=node)
+        new = found.primary()
+    click.echo(f"{new.name} ({new.address}) is primary, {at_s - started_s:.1f} s later.")
+
+
+@lab.command()
+@_node
+@_which
+def thaw(node: str, *, name: str | None) -> None:
+    """Let a frozen node go on: SIGCONT."""
+    for done in attach(name).thaw(node):
+        click.echo(f"{done.name} ({done.address}) goes on.")
+
+
+@lab.command()
+@_node
+@_which
+def start(node: str, *, name: str | None) -> None:
+    """Start a node that is down: same address, same data."""
+    found = attach(name)
+    with _step(f"starting {node}"):
+        started = found.start(node)
+    for done in started:
+        click.echo(f"{done.name} ({done.address}) is up.")
+
+
+@lab.command()
+@_which
+def heal(*, name: str | None) -> None:
+    """Thaw what is frozen, start what is down, and wait until every node is well."""
+    found = attach(name)
+    with _step("healing"):
+        found.heal()
+    click.echo(f"Every node of {found.name} is well.")
+
+
+@lab.command()
+@_which
+def restart(*, name: str | None) -> None:
+    """Restart every node cleanly, one after the other, the primary last."""
+    found = attach(name)
+    with _step("restarting one node after the other"):
+        found.rolling_restart()
+    click.echo(f"Every node of {found.name} was restarted and is well.")
+
+
+@lab.command()
+@_which
+def primary(*, name: str | None) -> None:
+    """Print the name and the address of the primary."""
+    node = attach(name).primary()
+    click.echo(f"{node.name} {node.address}")
+
+
+@lab.command()
+@_which
+@click.option("--all", "is_all", is_flag=True, help="Every lab that runs.")
+def down(*, name: str | None, is_all: bool) -> None:
+    """End a lab and remove its data."""
+    if is_all and name is not None:
+        raise LabError("--all and --name say different things; give one of them.")
+    for found in [attach(each) for each in sorted(names())] if is_all else [attach(name)]:
+        with _step(f"ending {found.name}"):
+            found.end()
+        click.echo(f"The lab {found.name} has ended.")

@@ -1,0 +1,263 @@
+"""The nodes of a lab, and the faults that are signals: the same for every database."""
+
+from __future__ import annotations
+
+import signal
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from undaunted.core.durations import seconds
+from undaunted.lab import log as logs
+from undaunted.lab.errors import LabError
+from undaunted.lab.node import LabNode, State
+from undaunted.lab.ports import is_free
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from undaunted.lab.keeper import Keeper
+
+__all__ = ["NodeLike", "Verbs"]
+
+NodeLike = LabNode | str
+
+POLL_S = 0.02
+START_TIMEOUT_S = 120.0
+SIGNAL_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 60.0
+
+
+class Verbs(ABC):
+    """What can be asked of, and done to, the nodes of a lab while it is open."""
+
+    _name: str | None
+    _place: Path | None
+    _directory: Path | None
+    _keeper: Keeper | None
+    _nodes: list[LabNode]
+
+    # ------------------------------------------------------------- what it is
+
+    @property
+    def name(self) -> str:
+        """The name by which the command line finds this lab."""
+        return self._name or "(not open)"
+
+    @property
+    def nodes(self) -> list[LabNode]:
+        """The nodes, arbiters last."""
+        return list(self._nodes)
+
+    def node(self, which: NodeLike) -> LabNode:
+        """The node of this name, such as ``"n2"``; ``"primary"`` is whoever is primary now.
+
+        Raises:
+            LabError: There is no such node.
+        """
+        if isinstance(which, LabNode):
+            return which
+        if which == "primary":
+            return self.primary()
+        for node in self._nodes:
+            if node.name == which:
+                return node
+        names = ", ".join(node.name for node in self._nodes)
+        raise LabError(f"The lab {self.name} has no node {which!r}; name one of {names}, or 'primary'.")
+
+    def state(self, which: NodeLike) -> State:
+        """What the process of a node does now."""
+        return self.states()[self.node(which).name]
+
+    def states(self) -> dict[str, State]:
+        """The state of every node, by name, as of one moment."""
+        servers = self._guardian.servers()
+        return {node.name: State(servers.get(node.name, {}).get("state", "down")) for node in self._nodes}
+
+    def pid(self, which: NodeLike) -> int | None:
+        """The process id of a node, or None while it is down."""
+        server = self._guardian.servers().get(self.node(which).name)
+        return None if server is None or server["state"] == "down" else int(server["pid"])
+
+    def log(self, which: NodeLike) -> Path:
+        """The file that a node's log goes to."""
+        return self._root(self.node(which)) / "log"
+
+    # ---------------------------------------------------------------- faults
+
+    def kill(self, which: NodeLike = "primary") -> LabNode:
+        """Crash a node (SIGKILL), also a frozen one; returns it when its process is gone.
+
+        Raises:
+            LabError: It is down already.
+        """
+        return self._signal(which, signal.SIGKILL, allowed={State.UP, State.FROZEN}, goal=State.DOWN)
+
+    def freeze(self, which: NodeLike = "primary") -> LabNode:
+        """Make a node hang (SIGSTOP): its connections stay open and nothing answers.
+
+        Raises:
+            LabError: It is not up.
+        """
+        return self._signal(which, signal.SIGSTOP, allowed={State.UP}, goal=State.FROZEN)
+
+    def thaw(self, which: NodeLike | None = None) -> list[LabNode]:
+        """Let a frozen node go on, or every frozen one where none is named; returns those that were thawed.
+
+        Raises:
+            LabError: The named one is not frozen.
+        """
+        chosen = [self.node(which)] if which is not None else self._in_state(State.FROZEN)
+        return [self._signal(node, signal.SIGCONT, allowed={State.FROZEN}, goal=State.UP) for node in chosen]
+
+    def stop(self, which: NodeLike = "primary", *, timeout: float | str = STOP_TIMEOUT_S) -> LabNode:
+        """End a node cleanly (SIGTERM); returns it when its process is gone.
+
+        Raises:
+            LabError: It is not up, or has not ended in time.
+        """
+        return self._signal(which, signal.SIGTERM, allowed={State.UP}, goal=State.DOWN, timeout_s=seconds(timeout))
+
+    def start(self, which: NodeLike | None = None, *, timeout: float | str = START_TIMEOUT_S) -> list[LabNode]:
+        """Start a node that is down, or all that are where none is named: same address, same data.
+
+        Returns:
+            Those that were started, once they answer.
+
+        Raises:
+            LabError: The named one is not down, or it did not come up.
+        """
+        chosen = [self.node(which)] if which is not None else self._in_state(State.DOWN)
+        for node in chosen:
+            self._demand(node, {State.DOWN}, "start")
+            if not is_free(node.port, node.host):
+                raise LabError(
+                    f"{node.name} cannot start: another process has taken its port {node.port} on {node.host}."
+                )
+            self._spawn(node)
+        self._await_answers(chosen, timeout_s=seconds(timeout))
+        return chosen
+
+    def heal(self, *, timeout: float | str = START_TIMEOUT_S) -> None:
+        """Thaw every frozen node, start every one that is down, and wait until all are well."""
+        self.thaw()
+        self.start(timeout=timeout)
+        self.wait_healthy(timeout)
+
+    def rolling_restart(self, *, timeout: float | str = START_TIMEOUT_S) -> None:
+        """Restart every node cleanly, one after the other, the primary last; each must be well before the next.
+
+        Raises:
+            LabError: A node did not come back in time.
+        """
+        self.wait_healthy(timeout)
+        last = self.primary(timeout)
+        for node in [*(node for node in self._nodes if node is not last), last]:
+            self.stop(node, timeout=timeout)
+            self.start(node, timeout=timeout)
+            self.wait_healthy(timeout)
+
+    # ------------------------------------------------- what each database does
+
+    @abstractmethod
+    def primary(self, timeout: float | str = 10.0) -> LabNode:
+        """The node that takes writes."""
+
+    @abstractmethod
+    def wait_primary(self, *, other_than: NodeLike | None = None, timeout: float | str = 60.0) -> float:
+        """Wait for a node that takes writes; returns `time.monotonic()` of when it was first seen."""
+
+    @abstractmethod
+    def step_down(self, which: NodeLike = "primary") -> LabNode:
+        """Make the primary hand over in good order; returns the node that was primary."""
+
+    @abstractmethod
+    def wait_healthy(self, timeout: float | str = START_TIMEOUT_S) -> None:
+        """Wait until every node is well."""
+
+    @abstractmethod
+    def role(self, which: NodeLike) -> str:
+        """The role that a node says it has."""
+
+    @abstractmethod
+    def roles(self) -> dict[str, str]:
+        """The role of every node, by name."""
+
+    @abstractmethod
+    def _answering(self, nodes: Sequence[LabNode]) -> Mapping[str, object]: ...
+
+    @abstractmethod
+    def _argv(self, node: LabNode) -> list[str]: ...
+
+    # ------------------------------------------------------------ for labs
+
+    @property
+    def _guardian(self) -> Keeper:
+        if self._keeper is None:
+            raise LabError(f"The lab {self.name} is not open; use it inside `with`, or call open() first.")
+        return self._keeper
+
+    def _root(self, node: LabNode) -> Path:
+        assert self._place is not None  # noqa: S101 - there is no node before the place
+        return (self._directory or self._place) / node.name
+
+    def _in_state(self, state: State) -> list[LabNode]:
+        states = self.states()
+        return [node for node in self._nodes if states[node.name] == state]
+
+    def _demand(self, node: LabNode, allowed: set[State], verb: str) -> None:
+        found = self.state(node)
+        if found not in allowed:
+            wanted = " or ".join(sorted(allowed))
+            raise LabError(f"{node.name} is {found}, so it cannot {verb}; that takes a node that is {wanted}.")
+
+    def _signal(
+        self,
+        which: NodeLike,
+        number: signal.Signals,
+        *,
+        allowed: set[State],
+        goal: State,
+        timeout_s: float = SIGNAL_TIMEOUT_S,
+    ) -> LabNode:
+        node = self.node(which)
+        self._demand(node, allowed, f"take {number.name}")
+        self._guardian.signal(node.name, number)
+        deadline_s = time.monotonic() + timeout_s
+        while self.state(node) != goal:
+            if time.monotonic() > deadline_s:
+                raise LabError(
+                    f"{node.name} is still not {goal} {timeout_s:g} s after {number.name}; see {self.log(node)}."
+                )
+            time.sleep(0.002)
+        return node
+
+    def _spawn(self, node: LabNode) -> None:
+        root = self._root(node)
+        (root / "data").mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._guardian.spawn(node.name, self._argv(node), cwd=root, log=root / "log")
+
+    def _await_answers(self, nodes: Sequence[LabNode], *, timeout_s: float) -> None:
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            answering = self._answering(nodes)
+            missing = [node for node in nodes if node.name not in answering]
+            if not missing:
+                return
+            servers = self._guardian.servers()
+            for node in missing:
+                if servers[node.name]["state"] == "down":
+                    raise self._fallen(node, servers[node.name]["exit"])
+            if time.monotonic() > deadline_s:
+                silent = ", ".join(node.name for node in missing)
+                raise LabError(f"{silent} gave no answer within {timeout_s:g} s.{self._log_lines(missing[0])}")
+            time.sleep(POLL_S)
+
+    def _fallen(self, node: LabNode, status: int | None) -> LabError:
+        how = f"by {signal.Signals(-status).name}" if status is not None and status < 0 else f"with status {status}"
+        lines = logs.tail(self.log(node))
+        return LabError(f"{node.name} ended {how} while it was starting.{logs.remedy(lines)}{self._log_lines(node)}")
+
+    def _log_lines(self, node: LabNode) -> str:
+        return "".join(f"\n  {line}" for line in logs.tail(self.log(node)))

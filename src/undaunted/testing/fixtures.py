@@ -1,0 +1,42 @@
+"""Fixtures on top of the lab. Each imports the lab when a test first asks for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from undaunted.lab import MongoLab
+
+__all__ = ["fresh_mongo_lab", "healthy_mongo_lab", "mongo_lab"]
+
+
+@pytest.fixture(scope="session")
+def mongo_lab() -> Generator[MongoLab]:
+    """One three-node replica set for the whole run, in whatever state the last test left it.
+
+    A missing server is an error of the test, never a skip: the promise was not tested then.
+    """
+    from undaunted.lab import MongoLab  # noqa: PLC0415
+
+    with MongoLab() as lab:
+        yield lab
+
+
+@pytest.fixture
+def healthy_mongo_lab(mongo_lab: MongoLab) -> MongoLab:
+    """The replica set of the run, healed: every node up, one primary, and every node has caught up."""
+    mongo_lab.heal()
+    return mongo_lab
+
+
+@pytest.fixture
+def fresh_mongo_lab() -> Generator[MongoLab]:
+    """A three-node replica set of the test's own, new and empty; about three seconds."""
+    from undaunted.lab import MongoLab  # noqa: PLC0415
+
+    with MongoLab() as lab:
+        yield lab
