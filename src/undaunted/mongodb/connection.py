@@ -64,7 +64,11 @@ class MongoDBHandle:
         nodes = nodes_of(client.topology_description) if client is not None else []
         settings = cast("MongoDBSettings", self._context.cluster)
         known = {node["address"] for node in nodes}
-        unseen = [{"address": a, "role": "unknown", "latency_ms": None, "error": None} for a in settings.nodes if a not in known]
+        unseen = [
+            {"address": a, "role": "unknown", "latency_ms": None, "error": None}
+            for a in settings.nodes
+            if a not in known
+        ]
         primary = next((node["address"] for node in nodes if node["role"] in {"primary", "standalone"}), None)
         return {"nodes": [*nodes, *unseen], "primary": primary, "replica_set": settings.replica_set}
 
@@ -92,12 +96,10 @@ def register(context: ClusterContext) -> MongoDBHandle:
                 "the cluster another name."
             )
             raise ConfigurationError(problems=[Problem(path, message)])
-    arguments = _arguments(settings, deadline_s=handle.guard.policy.deadline_s)
+    arguments = _arguments(settings)
     make = _maker(handle.guard, path)
     for alias in handle.aliases:
-        mongoengine.register_connection(
-            alias, name=settings.database or "test", mongo_client_class=make, **arguments
-        )
+        mongoengine.register_connection(alias, name=settings.database or "test", mongo_client_class=make, **arguments)
     return handle
 
 
@@ -116,14 +118,13 @@ def _maker(guard: Guard, path: str) -> Callable[..., MongoClient]:
     return make
 
 
-def _arguments(settings: MongoDBSettings, *, deadline_s: float) -> dict[str, Any]:
+def _arguments(settings: MongoDBSettings) -> dict[str, Any]:
     """The arguments of MongoEngine's `register_connection` for a cluster."""
     host: Any = settings.url.reveal() if settings.url is not None else list(settings.nodes)
     arguments: dict[str, Any] = {
         "host": host,
         "heartbeatFrequencyMS": round(settings.heartbeat.interval * 1000),
         "connectTimeoutMS": round(settings.heartbeat.timeout * 1000),
-        "serverSelectionTimeoutMS": round(deadline_s * 1000),
         "maxPoolSize": settings.pool.max,
         "minPoolSize": settings.pool.min,
         "connect": False,

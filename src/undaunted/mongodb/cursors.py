@@ -62,11 +62,18 @@ def _resuming(collection: Any, step: Callable[[], Any], resume: Callable[[], Non
         return sync.run(guard, _FETCH, body, policy=scope.policy_in_force(guard))
 
 
+def _drop_if_lost(cursor: DriverCursor[Any] | DriverCommandCursor[Any], collection: Any) -> None:
+    """Forget a cursor on the server when its node is known to be gone."""
+    if cursor.cursor_id and not cast("MongoClient", collection.database.client).knows(cursor.address):
+        seams.abandon(cursor)
+
+
 class Cursor(DriverCursor[dict[str, Any]]):
     """A `pymongo.cursor.Cursor` over a find that is resumed exactly, or raises."""
 
     def __init__(self, collection: Collection, *args: Any, **kwargs: Any) -> None:
         self._undaunted_failure: BaseException | None = None
+        self._undaunted_is_whole = False  # all that is left is here: nothing can be lost any more
         self._undaunted_progress: Progress | None = None
         self._undaunted_query: seams.CursorView | None = None
         super().__init__(collection, *args, **kwargs)
@@ -77,34 +84,41 @@ class Cursor(DriverCursor[dict[str, Any]]):
         Raises:
             StopIteration: There is none, and none was left out.
         """
+        if self._undaunted_is_whole:
+            return super().next()
         if self._undaunted_failure is not None:
             raise self._undaunted_failure
         progress = self._undaunted_progress
         if progress is None:
             return self._first()
-        if not self.cursor_id and seams.has_buffered(self):
-            return super().next()  # the last batch is here: nothing can be lost any more
         document = super().next() if seams.has_buffered(self) else self._fetch(progress)
-        try:
-            progress.note(document)
-        except Exception as error:
-            self._undaunted_failure = error
-            raise
+        if self.cursor_id:
+            try:
+                progress.note(document)
+            except Exception as error:
+                self._undaunted_failure = error
+                raise
         return document
 
     __next__ = next
 
     def _first(self) -> dict[str, Any]:
-        """Send the query; from here on it is remembered what was delivered."""
-        collection = cast("Any", self.collection)
+        """Send the query; if there is more than one batch, it is remembered from here on what was delivered."""
+        policy = cast("Any", self.collection).policy
         try:
-            with scope.under(collection.policy):
+            if policy is None:
                 document = super().next()
+            else:
+                with scope.under(policy):
+                    document = super().next()
         except StopIteration:
             raise
         except Exception as error:
             self._undaunted_failure = error
             raise
+        if not self.cursor_id:
+            self._undaunted_is_whole = True
+            return document
         self._undaunted_query = query = seams.CursorView(self)
         self._undaunted_progress = progress = Progress(query)
         progress.note(document)
@@ -144,6 +158,7 @@ class Cursor(DriverCursor[dict[str, Any]]):
         """As pymongo's: the next step begins the query anew, and a failure is forgotten."""
         self._restore(self)
         self._undaunted_failure = self._undaunted_progress = self._undaunted_query = None
+        self._undaunted_is_whole = False
         return cast("Self", super().rewind())
 
     def clone(self) -> Self:
@@ -162,6 +177,17 @@ class Cursor(DriverCursor[dict[str, Any]]):
         if query is not None:
             seams.set_query(cursor, spec=query.filter, skip=query.skip, limit=query.limit)
         return cursor
+
+    def close(self) -> None:
+        """As pymongo's; does not wait for a node that is gone."""
+        if self.cursor_id:
+            _drop_if_lost(self, self.collection)
+        super().close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_id", None):
+            _drop_if_lost(self, self.collection)
+        super().__del__()
 
     def to_list(self, length: int | None = None) -> list[dict[str, Any]]:
         """The documents still to come, at most `length` of them."""
@@ -197,6 +223,9 @@ class AggregateCursor(DriverCommandCursor[dict[str, Any]]):
 
     def __del__(self) -> None:
         """Nothing of the base class was opened; the driver's cursor within closes itself."""
+        plain = self.__dict__.get("_undaunted_plain")
+        if plain is not None:
+            _drop_if_lost(plain, self._undaunted_collection)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_undaunted_plain"], name)
@@ -228,7 +257,8 @@ class AggregateCursor(DriverCommandCursor[dict[str, Any]]):
         return self
 
     def close(self) -> None:
-        """As pymongo's."""
+        """As pymongo's; does not wait for a node that is gone."""
+        _drop_if_lost(self._undaunted_plain, self._undaunted_collection)
         self._undaunted_plain.close()
 
     def __enter__(self) -> Self:

@@ -144,7 +144,11 @@ def classify(error: BaseException, call: Call) -> Failure:
     found = driver_error(error)
     if call.operation.name == GET_MORE and getattr(found, "code", None) in CURSOR_LOST_CODES:
         return Failure(fault=Fault.NOT_SENT, node=call.node, counted=False)
-    if isinstance(found, driver.ExecutionTimeout) and call.operation.kind is Kind.READ and call.remaining_s() > _CLOSE_S:
+    if (
+        isinstance(found, driver.ExecutionTimeout)
+        and call.operation.kind is Kind.READ
+        and call.remaining_s() > _CLOSE_S
+    ):
         return Failure(fault=Fault.PERMANENT, node=call.node)  # the caller's own max_time_ms, not our deadline
     fault = fault_of(error, call.operation, sent=call.sent)
     contention = fault is Fault.ROLLED_BACK and getattr(found, "code", None) == WRITE_CONFLICT

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import pymongo
 from pymongo import errors as driver
 
 from undaunted.mongodb import scope, seams
+from undaunted.mongodb.execution import at_least
 from undaunted.mongodb.faults import driver_error
 from undaunted.mongodb.units import run_unit
 
@@ -40,7 +42,9 @@ def run_whole(collection: Collection, session: ClientSession | None, write: Call
     """
     client = cast("MongoClient", collection.database.client)
     bound = session or seams.bound_session(client)
-    is_wanted = scope.policy_in_force(client.guard).many_writes == "transaction" and collection.write_concern.acknowledged
+    is_wanted = (
+        scope.policy_in_force(client.guard).many_writes == "transaction" and collection.write_concern.acknowledged
+    )
     if (bound is not None and bound.in_transaction) or not is_wanted:
         return write(session=session)
 

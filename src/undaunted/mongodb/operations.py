@@ -20,8 +20,12 @@ and not a read might do harm the second time."""
 
 
 @lru_cache(maxsize=256)
-def describe(
-    name: str, *, is_read: bool, is_numbered: bool, is_declared_idempotent: bool, needs_primary: bool
+def describe(  # positional, since the cache's key is made on every command
+    name: str,
+    is_read: bool,  # noqa: FBT001
+    is_numbered: bool,  # noqa: FBT001
+    is_declared_idempotent: bool,  # noqa: FBT001
+    needs_primary: bool,  # noqa: FBT001
 ) -> Operation:
     """The facts that decide whether the command `name` may be run again.
 

@@ -100,9 +100,7 @@ def _beyond(field: str, value: Any, direction: int) -> list[dict[str, Any]]:
     return found
 
 
-def after_key(
-    ordering: Sequence[tuple[str, Any]], key: Sequence[Any], ties: Iterable[Any]
-) -> dict[str, Any]:
+def after_key(ordering: Sequence[tuple[str, Any]], key: Sequence[Any], ties: Iterable[Any]) -> dict[str, Any]:
     """The filter for what sorts after `key`, or level with it and not among `ties`.
 
     Args:

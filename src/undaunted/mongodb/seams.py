@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MINIMUM_PYMONGO",
     "CursorView",
+    "abandon",
     "bound_session",
     "check_driver",
     "has_buffered",
@@ -40,7 +41,17 @@ _RETRY_PARAMETERS = (
     "func", "session", "bulk", "operation", "is_read", "address", "read_pref",
     "retryable", "operation_id", "is_run_command", "is_aggregate_write",
 )  # fmt: skip
-_CURSOR_FIELDS = ("_spec", "_ordering", "_skip", "_limit", "_projection", "_collation", "_query_flags", "_exhaust", "_data")
+_CURSOR_FIELDS = (
+    "_spec",
+    "_ordering",
+    "_skip",
+    "_limit",
+    "_projection",
+    "_collation",
+    "_query_flags",
+    "_exhaust",
+    "_data",
+)
 
 
 def check_driver() -> None:
@@ -77,6 +88,15 @@ def bound_session(client: MongoClient[Any]) -> ClientSession | None:
 def has_buffered(cursor: Cursor[Any] | CommandCursor[Any]) -> bool:
     """Whether the next document is already here, so that no command will be sent for it."""
     return bool(cursor._data)  # noqa: SLF001
+
+
+def abandon(cursor: Cursor[Any] | CommandCursor[Any]) -> None:
+    """Have a cursor forgotten without telling its node, which is gone.
+
+    The driver would wait for that node for a whole server selection, in the thread that tends all pools, and print a
+    traceback at the end.
+    """
+    cursor._killed = True  # noqa: SLF001
 
 
 class CursorView:

@@ -11,6 +11,7 @@ from undaunted.core.backoff import full_jitter_s
 from undaunted.core.operation import Kind, Operation
 from undaunted.engine import sync
 from undaunted.mongodb import scope
+from undaunted.mongodb.execution import at_least
 from undaunted.mongodb.faults import UNKNOWN_COMMIT
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def run_unit(
         runs += 1
         if runs > 1 and before_rerun is not None:
             before_rerun()
-        with pymongo.timeout(max(call.remaining_s(), 0.001)):
+        with pymongo.timeout(at_least(call.remaining_s())):
             if session is not None:
                 return _run_once(session, body, call, options)
             with client.start_session() as own:
