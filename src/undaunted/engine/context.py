@@ -10,7 +10,7 @@ import functools
 import inspect
 import time
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar, cast, get_args
 
 from undaunted.core.deadline import Deadline, earlier
@@ -42,6 +42,7 @@ class Declared:
         attempts: Executions that may have reached a server, the first counted.
         profile: Name of the profile whose policy holds; backends look it up.
         outer: What was in force around the block.
+        memo: The policy overlaid last, and the result: most blocks repeat one, and laying over costs 3 us.
     """
 
     deadline: Deadline | None = None
@@ -51,9 +52,12 @@ class Declared:
     attempts: int | None = None
     profile: str | None = None
     outer: Declared | None = None
+    memo: list[tuple[Policy, Policy]] = field(default_factory=list, compare=False, repr=False)
 
     def overlay(self, policy: Policy) -> Policy:
         """The policy with everything declared here laid over it."""
+        if self.memo and (last := self.memo[0])[0] is policy:
+            return last[1]
         declared: dict[str, Any] = {
             name: value
             for name in ("idempotent", "reads", "many_writes", "attempts")
@@ -61,7 +65,9 @@ class Declared:
         }
         if self.deadline is not None:
             declared["deadline_s"] = self.deadline.length_s
-        return replace(policy, **declared) if declared else policy
+        overlaid = replace(policy, **declared) if declared else policy
+        self.memo[:] = [(policy, overlaid)]
+        return overlaid
 
 
 IN_FORCE: ContextVar[Declared | None] = ContextVar("undaunted.options", default=None)
@@ -122,7 +128,7 @@ class options:  # noqa: N801  # used like a function
         own = self._declared
         mine = None if self._length_s is None else Deadline.after(self._length_s, now_s=time.monotonic())
         if outer is None:
-            IN_FORCE.set(replace(own, deadline=mine))
+            IN_FORCE.set(replace(own, deadline=mine, memo=[]))
             return
         IN_FORCE.set(
             Declared(

@@ -175,3 +175,22 @@ def test_nothing_declared_changes_no_policy() -> None:
         assert seen().overlay(policy) is policy
     with options(attempts=9):
         assert seen().overlay(policy) == Policy(attempts=9)
+
+
+def test_what_was_laid_over_one_policy_is_kept_and_never_taken_for_another() -> None:
+    with options(attempts=9):
+        first, second = Policy(deadline_s=1), Policy(deadline_s=2)
+        laid = seen().overlay(first)
+        assert seen().overlay(first) is laid
+        assert seen().overlay(second) == Policy(deadline_s=2, attempts=9)
+        assert seen().overlay(first) == Policy(deadline_s=1, attempts=9)
+
+
+def test_blocks_of_one_object_share_no_memory() -> None:
+    block = options(deadline="10s")
+    with block:
+        outer = seen()
+        with block:
+            assert seen().memo is not outer.memo
+    with block:
+        assert seen().memo is not outer.memo
