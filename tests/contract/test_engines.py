@@ -566,6 +566,26 @@ def test_no_frame_outlives_what_was_raised(
         assert [ref for ref in seen if ref() is not None] == []
 
 
+@pytest.mark.parametrize("steps", [(UNKNOWN, "value"), (UNKNOWN,)])
+def test_no_body_outlives_its_call(bench: Any, steps: tuple[Any, ...]) -> None:
+    """What tenacity leaves to the collector must not hold the body, which may close over a whole result."""
+    bench.run(bench.read, bench.script(NOT_SENT, "warm"))
+    body = bench.script(*steps)
+    ref = weakref.ref(body)
+    gc.collect()
+    gc.disable()
+    try:
+        try:
+            bench.run(bench.read, body)
+        except errors.Exhausted:
+            assert steps[-1] != "value"
+        del body
+        if bench.engine == "sync":
+            assert ref() is None
+    finally:
+        gc.enable()
+
+
 def test_no_frame_of_tenacity_is_in_a_traceback(bench: Any) -> None:
     with pytest.raises(errors.Exhausted) as caught:
         bench.run(bench.read, bench.script(UNKNOWN))

@@ -84,11 +84,11 @@ def _check_start(call: Call) -> None:
 async def _recover(call: Call, body: Callable[[Call], Awaitable[T]], failed: Exception) -> T:
     from undaunted.engine.recovery import Recovery  # noqa: PLC0415  # only behind a failure
 
-    recovery = Recovery(call)
+    recovery = Recovery(call, body)
     try:
         await _judge(recovery, failed)
         if recovery.is_going_on:
-            await _loop(recovery, call, body)
+            await _loop(recovery)
         value: T = recovery.conclude()
         return value
     finally:
@@ -96,11 +96,12 @@ async def _recover(call: Call, body: Callable[[Call], Awaitable[T]], failed: Exc
         del failed
 
 
-async def _loop(recovery: Recovery, call: Call, body: Callable[[Call], Awaitable[T]]) -> None:
+async def _loop(recovery: Recovery) -> None:
     """Run it again until it succeeds or is given up. Nothing is raised through tenacity.
 
     The state in the frame of tenacity's loop holds what passes through it; so an exception would hold its own
-    traceback, and with it every frame, until the collector runs.
+    traceback, and with it every frame, until the collector runs. What tenacity leaves behind is a cycle anyway, that
+    holds the recovery; which is why `Recovery.clear` drops the body and whatever else may be large.
     """
     import asyncio  # noqa: PLC0415  # whoever awaits this has imported it already
 
@@ -114,7 +115,7 @@ async def _loop(recovery: Recovery, call: Call, body: Callable[[Call], Awaitable
             is_first = False
         elif recovery.begin_attempt():
             try:
-                recovery.succeeded(await body(call))
+                recovery.succeeded(await recovery.body(recovery.call))
             except Exception as error:  # noqa: BLE001  # the backend's table says what it means
                 await _judge(recovery, error)
             except BaseException as error:  # noqa: BLE001  # raised at once, by `Recovery.conclude`
@@ -124,7 +125,7 @@ async def _loop(recovery: Recovery, call: Call, body: Callable[[Call], Awaitable
         retry=lambda _: recovery.is_going_on,
         wait=lambda _: recovery.delay_s,
         before_sleep=lambda _: recovery.announce(),
-        sleep=call.guard.async_sleep or asyncio.sleep,
+        sleep=recovery.call.guard.async_sleep or asyncio.sleep,
         reraise=True,
     )(attempt)
 

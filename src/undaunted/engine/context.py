@@ -52,7 +52,7 @@ class Declared:
     attempts: int | None = None
     profile: str | None = None
     outer: Declared | None = None
-    memo: list[tuple[Policy, Policy]] = field(default_factory=list, compare=False, repr=False)
+    memo: list[tuple[Policy, Policy]] = field(default_factory=list["tuple[Policy, Policy]"], compare=False, repr=False)
 
     def overlay(self, policy: Policy) -> Policy:
         """The policy with everything declared here laid over it."""

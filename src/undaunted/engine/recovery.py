@@ -19,6 +19,8 @@ from undaunted.engine.guard import NOT_APPLIED, UNDECIDED
 from undaunted.events import BudgetEmptied, CallFailed, CallRecovered, OutcomeLeftUnknown, RetryScheduled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from undaunted.core.decision import Decision
     from undaunted.engine.call import Call
 
@@ -29,18 +31,21 @@ class Recovery:
     """The books of one call from its first failure on.
 
     Attributes:
+        call: The call.
+        body: One attempt; None once the call has ended.
         decision: What becomes of the call; None while an attempt runs and once one has succeeded.
         value: What the call returns in the end.
         interruption: A `BaseException` that ended an attempt, to be raised at once outside of the loop.
     """
 
     __slots__ = (
-        "_call", "_counted", "_failed_s", "_failure", "_has_hopped", "_retries", "_sheds",
-        "decision", "interruption", "value",
+        "_counted", "_failed_s", "_failure", "_has_hopped", "_retries", "_sheds",
+        "body", "call", "decision", "interruption", "value",
     )  # fmt: skip
 
-    def __init__(self, call: Call) -> None:
-        self._call = call
+    def __init__(self, call: Call, body: Callable[[Call], Any]) -> None:
+        self.call = call
+        self.body: Any = body
         self._counted = self._retries = self._sheds = 0
         self._has_hopped = False
         self._failed_s = call.guard.clock.monotonic()
@@ -66,7 +71,7 @@ class Recovery:
 
     def failed(self, error: Exception) -> None:
         """Judge an attempt that has just failed."""
-        call = self._call
+        call = self.call
         try:
             failure = call.guard.classify(error, call)
         except Exception as mistake:  # the backend's own; what it was asked about must not be lost
@@ -76,19 +81,17 @@ class Recovery:
         self._counted += is_counted(call.operation, failure)
         self._sheds += failure.fault is Fault.SHED
         self._judge(failure)
-        if isinstance(self.decision, Settle) and call.guard.settle is None:
-            self.decision = GiveUp(Reason.UNKNOWN)
 
     def settle(self) -> Any:
-        """Ask the backend what happened. Returns its answer, or an awaitable of it."""
-        call, failure = self._call, self._failure
+        """Ask the backend what happened. Returns its answer, or an awaitable of that."""
+        call, failure = self.call, self._failure
         if call.guard.settle is None or failure is None:
             return UNDECIDED
         return call.guard.settle(call, failure)
 
     def unsettled(self, error: Exception) -> None:
         """Settling has failed itself, so nobody knows; the error is listed with the tries."""
-        call = self._call
+        call = self.call
         elapsed_s = call.guard.clock.monotonic() - call.attempt_s
         call.attempts.append(Attempt(node=call.node, fault=Fault.UNKNOWN, elapsed_s=elapsed_s, error=error))
         self.decision = GiveUp(Reason.UNKNOWN)
@@ -98,17 +101,17 @@ class Recovery:
         if answer is UNDECIDED or self._failure is None:
             self.decision = GiveUp(Reason.UNKNOWN)
         elif answer is NOT_APPLIED:
-            is_unit = self._call.operation.kind is Kind.UNIT_OF_WORK
+            is_unit = self.call.operation.kind is Kind.UNIT_OF_WORK
             fault = Fault.ROLLED_BACK if is_unit else Fault.NOT_SENT
-            attempts = self._call.attempts
+            attempts = self.call.attempts
             attempts[-1] = replace(attempts[-1], fault=fault)
             self._judge(replace(self._failure, fault=fault))
         else:
-            self._keep(answer, attempts=len(self._call.attempts))
+            self._keep(answer, attempts=len(self.call.attempts))
 
     def announce(self) -> None:
         """Publish that it is about to be run again."""
-        call, decision = self._call, self.decision
+        call, decision = self.call, self.decision
         tried = call.attempts[-1]
         call.guard.publish(
             RetryScheduled(
@@ -126,7 +129,7 @@ class Recovery:
 
     def begin_attempt(self) -> bool:
         """Begin the next attempt, unless the wait has outlasted the deadline."""
-        call = self._call
+        call = self.call
         if call.remaining_s() <= 0:
             self.decision = GiveUp(Reason.DEADLINE)
             return False
@@ -141,7 +144,7 @@ class Recovery:
 
     def succeeded(self, value: Any) -> None:
         """Keep what an attempt has returned."""
-        self._keep(value, attempts=len(self._call.attempts) + 1)
+        self._keep(value, attempts=len(self.call.attempts) + 1)
 
     def conclude(self) -> Any:
         """Return the value, or raise what the caller is to get."""
@@ -150,16 +153,16 @@ class Recovery:
         if isinstance(self.decision, GiveUp):
             # No local variable may hold the error: it would hold this frame, and this frame it.
             raise self._error(self.decision.reason)
-        self._call.guard.budget.deposit()
+        self.call.guard.budget.deposit()
         return self.value
 
     def clear(self) -> None:
         """Drop what would keep errors, and through their tracebacks all frames, alive."""
-        self.interruption = self.value = self.decision = None
-        self._call.attempts = []
+        self.body = self.interruption = self.value = self.decision = None
+        self.call.attempts = []
 
     def _keep(self, value: Any, *, attempts: int) -> None:
-        call = self._call
+        call = self.call
         self.decision = None
         self.value = value
         call.guard.publish(
@@ -174,7 +177,7 @@ class Recovery:
         )
 
     def _error(self, reason: Reason) -> Exception:
-        call = self._call
+        call = self.call
         last = call.attempts[-1].error
         assert isinstance(last, Exception)  # noqa: S101  # `failed` takes nothing else
         if reason in (Reason.PERMANENT, Reason.ROLLED_BACK):
@@ -189,7 +192,7 @@ class Recovery:
         return raised
 
     def _judge(self, failure: Failure) -> None:
-        call, guard = self._call, self._call.guard
+        call, guard = self.call, self.call.guard
         cost = cost_of(failure)
         state = State(
             attempts=self._counted,

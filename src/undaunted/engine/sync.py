@@ -80,11 +80,11 @@ def _check_start(call: Call) -> None:
 def _recover(call: Call, body: Callable[[Call], T], failed: Exception) -> T:
     from undaunted.engine.recovery import Recovery  # noqa: PLC0415  # only behind a failure
 
-    recovery = Recovery(call)
+    recovery = Recovery(call, body)
     try:
         _judge(recovery, failed)
         if recovery.is_going_on:
-            _loop(recovery, call, body)
+            _loop(recovery)
         value: T = recovery.conclude()
         return value
     finally:
@@ -92,11 +92,12 @@ def _recover(call: Call, body: Callable[[Call], T], failed: Exception) -> T:
         del failed
 
 
-def _loop(recovery: Recovery, call: Call, body: Callable[[Call], T]) -> None:
+def _loop(recovery: Recovery) -> None:
     """Run it again until it succeeds or is given up. Nothing is raised through tenacity.
 
     The state in the frame of tenacity's loop holds what passes through it; so an exception would hold its own
-    traceback, and with it every frame, until the collector runs.
+    traceback, and with it every frame, until the collector runs. What tenacity leaves behind is a cycle anyway, that
+    holds the recovery; which is why `Recovery.clear` drops the body and whatever else may be large.
     """
     from tenacity import Retrying  # noqa: PLC0415  # costs 46 ms at import, and only failures need it
 
@@ -108,7 +109,7 @@ def _loop(recovery: Recovery, call: Call, body: Callable[[Call], T]) -> None:
             is_first = False
         elif recovery.begin_attempt():
             try:
-                recovery.succeeded(body(call))
+                recovery.succeeded(recovery.body(recovery.call))
             except Exception as error:  # noqa: BLE001  # the backend's table says what it means
                 _judge(recovery, error)
             except BaseException as error:  # noqa: BLE001  # raised at once, by `Recovery.conclude`
@@ -118,7 +119,7 @@ def _loop(recovery: Recovery, call: Call, body: Callable[[Call], T]) -> None:
         retry=lambda _: recovery.is_going_on,
         wait=lambda _: recovery.delay_s,
         before_sleep=lambda _: recovery.announce(),
-        sleep=call.guard.sleep,
+        sleep=recovery.call.guard.sleep,
         reraise=True,
     )(attempt)
 

@@ -189,6 +189,7 @@ async def test_no_frame_outlives_what_was_raised(guard: Guard, fault: Fault, kin
         pytest.fail("nothing was raised")
 
     await act()  # imports done
+    seen.clear()
     gc.collect()
     gc.disable()
     try:
@@ -196,3 +197,30 @@ async def test_no_frame_outlives_what_was_raised(guard: Guard, fault: Fault, kin
         assert [ref for ref in seen if ref() is not None] == []
     finally:
         gc.enable()
+
+
+async def test_no_body_outlives_its_call(guard: Guard) -> None:
+    class Body:
+        ran = 0
+
+        async def __call__(self, call: Call) -> str:
+            self.ran += 1
+            if self.ran < 3:
+                raise ConnectionResetError
+            return "value"
+
+    await run(guard, READ, Body())  # imports done
+    body = Body()
+    ref = weakref.ref(body)
+    gc.collect()
+    gc.disable()
+    try:
+        assert await run(guard, READ, body) == "value"
+        del body
+        assert ref() is None
+    finally:
+        gc.enable()
+
+
+def test_the_answers_of_settling_name_themselves() -> None:
+    assert repr(NOT_APPLIED) == "NOT_APPLIED"
