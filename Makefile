@@ -1,0 +1,113 @@
+# One command each; `make` alone lists them. Everything installs into .venv, from the pins in requirements/.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
+ARGS ?=
+
+.PHONY: help
+help: ## List the targets
+	@echo "undaunted: model code that keeps working while database nodes fail"
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  PYTHON=/path/to/python3 chooses the interpreter; ARGS='...' goes to pytest, the demo or the benchmarks."
+
+# --- what a user runs -------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(VENV)/run ## Two shops on one real replica set, plain and undaunted, while its nodes fail (2 minutes)
+	@$(BIN)/python -m undaunted lab demo $(ARGS)
+
+.PHONY: test
+test: test-unit test-integration ## All tests, on real servers
+
+# --- the tests in parts -----------------------------------------------------------------------------------------------
+
+.PHONY: test-unit
+test-unit: $(VENV)/test ## Tests without node faults: unit, contract, docs (ARGS='-k name')
+	$(PYTEST) --ignore=tests/integration --ignore=tests/faults --timeout=120 $(ARGS)
+
+.PHONY: test-integration
+test-integration: $(VENV)/test ## Tests that make the nodes of real clusters fail
+	$(PYTEST) tests/faults tests/integration --timeout=300 --durations=15 $(ARGS)
+
+.PHONY: coverage
+coverage: $(VENV)/test ## The unit tests, and which lines and branches they missed; core must be at 100 %
+	$(BIN)/python -m coverage run -m pytest tests/unit $(ARGS)
+	$(BIN)/python -m coverage report --skip-covered
+	$(BIN)/python -m coverage report --include='src/undaunted/core/*' --fail-under=100
+
+.PHONY: matrix
+matrix: $(VENV)/test ## Unit and contract tests on every Python found, oldest and newest mongoengine and pymongo
+	$(BIN)/python tools/matrix.py $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/run ## What the layer costs, paired with plain MongoEngine
+	for program in benchmarks/*.py; do $(BIN)/python $$program $(ARGS) || exit 1; done
+
+# --- what a contributor runs ------------------------------------------------------------------------------------------
+
+.PHONY: check
+check: lint types docs test ## All that .ci/run asks: lint, types, docs and tests
+
+.PHONY: lint
+lint: $(VENV)/check ## ruff (rules and format), import directions, spelling
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+.PHONY: types
+types: $(VENV)/check ## mypy and pyright, both strict, over the package and the program in tests/typing
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+.PHONY: format
+format: $(VENV)/check ## Let ruff format the code and sort the imports
+	$(BIN)/ruff check --select I,RUF100 --fix
+	$(BIN)/ruff format
+
+.PHONY: docs
+docs: $(VENV)/check ## The documentation, warnings being errors: docs/_build/html/index.html
+	$(BIN)/python -m sphinx -W -n --keep-going -q -b html docs docs/_build/html
+
+.PHONY: changelog
+changelog: $(VENV)/check ## Show what the next release's changelog says
+	$(BIN)/towncrier build --draft
+
+.PHONY: pins
+pins: $(VENV)/check ## Resolve the requirements anew (asks the package index)
+	tools/pin-requirements $(BIN)
+
+.PHONY: clean
+clean: ## Remove all that these targets made
+	rm -rf $(VENV) .matrix docs/_build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- the virtual environment: each file below is a step that is done --------------------------------------------------
+# Three sets, each holding the one before: what `make demo` needs, what the tests need, what the checks need.
+
+$(VENV)/python: requirements/run.txt requirements/test.txt requirements/check.txt
+	@python=$$(PYTHON="$(PYTHON)" tools/find-python) && echo "Making $(VENV) with $$python" && rm -rf $(VENV) && "$$python" -m venv $(VENV)
+	@touch $@
+
+$(VENV)/run: $(VENV)/python pyproject.toml
+	@echo "Installing the package, its MongoDB lab and the command line"
+	@$(PIP) install --require-hashes -r requirements/run.txt
+	@$(PIP) install --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(VENV)/test: $(VENV)/run
+	@echo "Installing what the tests need"
+	@$(PIP) install --require-hashes -r requirements/test.txt
+	@touch $@
+
+$(VENV)/check: $(VENV)/test
+	@echo "Installing what the checks need"
+	@$(PIP) install --require-hashes -r requirements/check.txt
+	@touch $@

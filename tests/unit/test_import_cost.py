@@ -1,0 +1,54 @@
+"""`import undaunted` is light: it stands in every start of every process of an application."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+LIMIT_S = 0.060
+ROUNDS = 15
+HEAVY = {
+    "asyncio", "cassandra", "click", "django", "dns", "flask", "gevent", "matplotlib", "mongoengine", "psycopg", "pymongo",
+    "rich", "sqlalchemy", "tenacity", "undaunted.lab", "undaunted.mongodb", "undaunted.registry",
+}  # fmt: skip
+
+
+def took(statement: str) -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", statement], check=True)
+    return time.perf_counter() - began
+
+
+def test_costs_at_most_60_ms_over_the_bare_interpreter() -> None:
+    took("import undaunted")  # writes the bytecode
+    bare, ours = [], []
+    for _ in range(ROUNDS):  # in turns, and the least of each: a busy machine only ever adds
+        bare.append(took("pass"))
+        ours.append(took("import undaunted"))
+        if len(ours) > 3 and min(ours) - min(bare) <= LIMIT_S:
+            break
+    assert min(ours) - min(bare) <= LIMIT_S
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import undaunted", "import undaunted; undaunted.options, undaunted.deadline", "from undaunted import *"],
+    ids=["bare", "options", "star"],
+)
+def test_imports_no_driver_no_framework_and_no_tenacity(statement: str) -> None:
+    shown = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import sys; before = set(sys.modules); {statement}; print(*(set(sys.modules) - before))",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    loaded = set(shown.stdout.split())
+    assert "undaunted.errors" in loaded
+    assert not loaded & HEAVY
