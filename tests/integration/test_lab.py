@@ -36,7 +36,7 @@ def until(condition, *, timeout_s=LIVENESS_S, what="it"):
 def alive(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -252,6 +252,13 @@ def test_no_primary_without_a_majority(lab):
 def test_an_unknown_node_is_named(lab):
     with pytest.raises(LabError, match="has no node 'n9'; name one of n1, n2, n3, or 'primary'"):
         lab.kill("n9")
+
+
+def test_the_fixtures_of_the_plugin(healthy_mongo_lab, fresh_mongo_lab, mongo_lab):
+    assert healthy_mongo_lab is mongo_lab
+    assert fresh_mongo_lab.uri != mongo_lab.uri
+    for each in (mongo_lab, fresh_mongo_lab):
+        assert sorted(each.roles().values()) == ["primary", "secondary", "secondary"]
 
 
 # ---------------------------------------------------------------- fail points

@@ -85,10 +85,17 @@ class Lab(Verbs):
         try:
             self._claim()
             self._start_all()
-        except BaseException as error:  # Ctrl-C too: nothing may be left behind
+        except OSError as error:
             self._give_up()
-            if isinstance(error, OSError):
-                raise LabError(f"The lab could not be started: {error}.{logs.remedy([str(error)])}") from error
+            raise LabError(f"The lab could not be started: {error}.{logs.remedy([str(error)])}") from error
+        except LabError as error:
+            fallen = self._fallen_node()
+            self._give_up()
+            if fallen is not None:
+                raise fallen from error
+            raise
+        except BaseException:  # Ctrl-C: nothing may be left behind
+            self._give_up()
             raise
         return self
 
@@ -96,9 +103,11 @@ class Lab(Verbs):
         """End every server and remove the lab's data; in a `directory` of your own it is kept, cleanly shut down."""
         if self._keeper is None or self._owner != os.getpid():
             return
-        if self._directory is not None:
-            self._stop_all()
-        self._give_up()
+        try:
+            if self._directory is not None:
+                self._stop_all()
+        finally:
+            self._give_up()
 
     def __enter__(self) -> Self:
         return self.open() if self._keeper is None else self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ __all__ = ["remedy", "tail"]
 
 _LINES = 4
 _BYTES = 65_536
+_SCARCE_BYTES = 1 << 20
 _LIBRARY = re.compile(r"error while loading shared libraries: (\S+?):")
 
 
@@ -30,15 +32,22 @@ def tail(log: Path) -> list[str]:
     return (grave or [text for _, text in told])[-_LINES:]
 
 
-def remedy(lines: list[str]) -> str:
-    """What to do, where the lines say it clearly; else nothing."""
+def remedy(lines: list[str], *, place: Path | None = None) -> str:
+    """What to do, where the lines or the disk that `place` is on say it clearly; else nothing.
+
+    A server on a full disk often cannot even log that it is full.
+    """
     text = "\n".join(lines)
     missing = _LIBRARY.search(text)
     if missing is not None:
         return f" The system library {missing[1]} is missing; install the package that carries it."
-    if "No space left on device" in text or "ENOSPC" in text or "Not enough space" in text:
+    if "No space left on device" in text or "ENOSPC" in text or (place is not None and _is_full(place)):
         return " The disk is full; make room, or set UNDAUNTED_LAB_HOME to a directory on another one."
     return ""
+
+
+def _is_full(place: Path) -> bool:
+    return place.exists() and shutil.disk_usage(place).free < _SCARCE_BYTES
 
 
 def _told(line: str) -> tuple[bool, str]:

@@ -33,7 +33,7 @@ def elect(lab: MongoLab, node: LabNode, *, deadline_s: float) -> None:
         try:
             lab.command(node, {"replSetStepUp": 1})
         except LabError:
-            if time.monotonic() > deadline_s:
+            if lab.state(node) == State.DOWN or time.monotonic() > deadline_s:
                 raise
             time.sleep(_POLL_S)
 

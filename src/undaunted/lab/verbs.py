@@ -254,10 +254,22 @@ class Verbs(ABC):
                 raise LabError(f"{silent} gave no answer within {timeout_s:g} s.{self._log_lines(missing[0])}")
             time.sleep(POLL_S)
 
+    def _fallen_node(self) -> LabError | None:
+        """Why a node ended that nobody had ended; the cause behind most errors of a lab that is being opened."""
+        if self._keeper is None or not self._keeper.is_alive:
+            return None
+        servers = self._keeper.servers()
+        for node in self._nodes:
+            if servers.get(node.name, {}).get("state") == "down":
+                return self._fallen(node, servers[node.name]["exit"])
+        return None
+
     def _fallen(self, node: LabNode, status: int | None) -> LabError:
         how = f"by {signal.Signals(-status).name}" if status is not None and status < 0 else f"with status {status}"
         lines = logs.tail(self.log(node))
-        return LabError(f"{node.name} ended {how} while it was starting.{logs.remedy(lines)}{self._log_lines(node)}")
+        return LabError(
+            f"{node.name} ended {how} while it was starting.{logs.remedy(lines, place=self._root(node))}{self._log_lines(node)}"
+        )
 
     def _log_lines(self, node: LabNode) -> str:
         return "".join(f"\n  {line}" for line in logs.tail(self.log(node)))

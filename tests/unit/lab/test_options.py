@@ -112,6 +112,12 @@ def test_a_log_of_plain_lines(tmp_path):
     assert "The system library libcurl.so.4 is missing" in remedy(told)
 
 
+def test_a_full_disk_is_seen_where_no_line_tells_it(tmp_path, monkeypatch):
+    assert remedy(["I Bye"], place=tmp_path) == ""
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 4096}))
+    assert "The disk is full" in remedy(["I Bye"], place=tmp_path)
+
+
 def test_a_log_that_is_not_there(tmp_path):
     assert tail(tmp_path / "none") == []
     assert remedy([]) == ""
