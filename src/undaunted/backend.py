@@ -82,7 +82,9 @@ class Directory(Protocol):
         """Whether the settings name this cluster; reads them first where nobody has."""
         ...
 
-    def policy(self, cluster: str, *, profile: str | None = None, model: str | None = None, declared: Any = None) -> Policy:
+    def policy(
+        self, cluster: str, *, profile: str | None = None, model: str | None = None, declared: Any = None
+    ) -> Policy:
         """What bounds a call of this cluster (see `undaunted.config.Settings.policy_for`)."""
         ...
 

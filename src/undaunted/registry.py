@@ -93,7 +93,9 @@ class Registry:
                     made: Backend = entry.load()()
                 except ImportError as error:
                     missing = error.name or "a package"
-                    problem = Problem(path, f"{name} needs {missing}, which is missing: pip install 'undaunted[{name}]'.")
+                    problem = Problem(
+                        path, f"{name} needs {missing}, which is missing: pip install 'undaunted[{name}]'."
+                    )
                     raise ConfigurationError(problems=[problem]) from error
                 return made
         known = ", ".join(sorted(entry.name for entry in entry_points(group=ENTRY_POINTS)))
@@ -121,7 +123,9 @@ class Registry:
         """Whether the settings name this cluster."""
         return cluster in self._handles or cluster in self.loaded.settings.clusters
 
-    def policy(self, cluster: str, *, profile: str | None = None, model: str | None = None, declared: Any = None) -> Policy:
+    def policy(
+        self, cluster: str, *, profile: str | None = None, model: str | None = None, declared: Any = None
+    ) -> Policy:
         """What bounds a call of this cluster."""
         return self.loaded.settings.policy_for(cluster, profile, model, declared=declared)
 

@@ -75,7 +75,7 @@ class MongoClient(DriverClient[dict[str, Any]]):
 
     @property
     def guard(self) -> Guard:
-        """What the calls of this cluster are guarded with: policy, budget, outage."""
+        """Policy, budget and outage that the calls of this cluster are guarded with."""
         return self._undaunted_guard
 
     # -- the databases it hands out -------------------------------------------------------------

@@ -21,6 +21,7 @@ __all__ = ["Memory", "current_memory", "reachable_documents"]
 current_memory: ContextVar[Memory | None] = ContextVar("undaunted_mongodb_memory", default=None)
 """The memory of the unit of work that is running here, if one is."""
 
+_ABSENT = object()
 _FLAGS = ("_changed_fields", "_created", "_dynamic_fields")
 
 
@@ -87,27 +88,32 @@ def _capture(value: Any) -> Callable[[], Any]:
 
 
 def _capture_document(document: BaseDocument) -> Callable[[], Any]:
-    data = {name: _capture(v) if _is_part(v) else (lambda v=v: v) for name, v in document._data.items()}  # noqa: SLF001
-    flags = {name: _copied(getattr(document, name)) for name in _FLAGS if hasattr(document, name)}
+    data = {name: _capture_part(v) for name, v in document._data.items()}  # noqa: SLF001
+    flags = {name: _copied(getattr(document, name, _ABSENT)) for name in _FLAGS}
 
     def restore() -> BaseDocument:
         values = {name: restorer() for name, restorer in data.items()}
         document._data.clear()  # noqa: SLF001
         document._data.update(values)  # noqa: SLF001
         for name, flag in flags.items():
-            object.__setattr__(document, name, _copied(flag))
+            if flag is not _ABSENT:
+                object.__setattr__(document, name, _copied(flag))
+            elif hasattr(document, name):  # a document that was never saved has no list of changes yet
+                object.__delattr__(document, name)
         return document
 
     return restore
 
 
-def _is_part(value: Any) -> bool:
-    """Whether `value` belongs to its document (a referenced document does not)."""
-    return not isinstance(value, BaseDocument) or not hasattr(type(value), "_get_collection")
+def _capture_part(value: Any) -> Callable[[], Any]:
+    """As `_capture`, but a referenced document, which is no part of the one that refers to it, stays as it is."""
+    if isinstance(value, BaseDocument) and hasattr(type(value), "_get_collection"):
+        return lambda: value
+    return _capture(value)
 
 
 def _capture_dict(value: dict[Any, Any]) -> Callable[[], Any]:
-    items = {key: _capture(v) if _is_part(v) else (lambda v=v: v) for key, v in value.items()}
+    items = {key: _capture_part(v) for key, v in value.items()}
 
     def restore() -> Any:
         dict.clear(value)
@@ -118,7 +124,7 @@ def _capture_dict(value: dict[Any, Any]) -> Callable[[], Any]:
 
 
 def _capture_list(value: list[Any]) -> Callable[[], Any]:
-    items = [_capture(v) if _is_part(v) else (lambda v=v: v) for v in value]
+    items = [_capture_part(v) for v in value]
 
     def restore() -> Any:
         list.__setitem__(value, slice(None), [restorer() for restorer in items])
