@@ -1,0 +1,117 @@
+"""Each fault under a load of every kind of operation: nothing raised, lost or doubled, and soon writing again.
+
+One run of the load checks all of it at once: single-document writes, writes to many, reads, scans, and the time
+without writes. The figures are printed (``pytest -rP``).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.mongodb.load import READS, SINGLE, Load
+
+if TYPE_CHECKING:
+    from tests.integration.mongodb.documents import Documents
+    from undaunted.lab import MongoLab
+
+pytestmark = pytest.mark.integration
+
+NOISE_S = 0.5
+"""What a busy machine may add to a bound: the load's ten threads and three servers share its cores with others."""
+
+FREEZE_SEEN_S = 3.0
+"""A heartbeat each second that may take two: so long after a freeze the client knows of it."""
+
+
+def check_gap(fault: str, load: Load, *, since_s: float, visible_s: float, bound_s: float) -> None:
+    """Hold the time without writes, from when they were possible again, against its bound."""
+    writes, reads = load.without(SINGLE, since_s=visible_s), load.without(READS, since_s=visible_s)
+    slowest = load.slowest(SINGLE, since_s=visible_s)
+    print(
+        f"{fault}: writes possible {visible_s - since_s:.2f} s after it; beyond that without writes {writes:.3f} s, "
+        f"without reads {reads:.3f} s, the slowest of the writers {slowest:.3f} s; longest gap {load.gap(SINGLE):.2f} s"
+    )
+    assert writes <= bound_s + NOISE_S
+    assert reads <= bound_s + NOISE_S
+
+
+def test_kill(lab: MongoLab, shop: Documents) -> None:
+    with Load(shop, lab.uri) as load:
+        killed = lab.kill("primary")
+        since_s = time.monotonic()
+        visible_s = lab.wait_primary(other_than=killed)
+        load.go_on()
+        lab.start(killed)
+        load.go_on()
+    load.audit().assert_clean()
+    check_gap("kill", load, since_s=since_s, visible_s=visible_s, bound_s=0.5)
+
+
+def test_freeze(lab: MongoLab, shop: Documents) -> None:
+    with Load(shop, lab.uri) as load:
+        frozen = lab.freeze("primary")
+        since_s = time.monotonic()
+        visible_s = lab.wait_primary(other_than=frozen)
+        load.go_on()
+        lab.thaw(frozen)
+        load.go_on()
+    load.audit().assert_clean()
+    visible_s = max(visible_s, since_s + FREEZE_SEEN_S)  # this lab elects before anyone can tell slow from frozen
+    check_gap("freeze", load, since_s=since_s, visible_s=visible_s, bound_s=1.0)
+
+
+def test_step_down(lab: MongoLab, shop: Documents) -> None:
+    with Load(shop, lab.uri) as load:
+        since_s = time.monotonic()
+        former = lab.step_down()
+        visible_s = lab.wait_primary(other_than=former)
+        load.go_on()
+    load.audit().assert_clean()
+    check_gap("step-down", load, since_s=since_s, visible_s=visible_s, bound_s=0.5)
+
+
+def test_clean_stop(lab: MongoLab, shop: Documents) -> None:
+    with Load(shop, lab.uri) as load:
+        since_s = time.monotonic()
+        stopped = lab.stop("primary")
+        visible_s = lab.wait_primary(other_than=stopped)
+        load.go_on()
+        lab.start(stopped)
+        load.go_on()
+    load.audit().assert_clean()
+    check_gap("clean stop", load, since_s=since_s, visible_s=visible_s, bound_s=0.5)
+
+
+def test_rolling_restart(lab: MongoLab, shop: Documents) -> None:
+    with Load(shop, lab.uri) as load:
+        lab.rolling_restart()
+        load.go_on()
+    print(f"rolling restart: longest gap without writes {load.gap(SINGLE):.2f} s, without reads {load.gap(READS):.2f} s")
+    load.audit().assert_clean()
+
+
+def test_twenty_faults_in_a_row(lab: MongoLab, shop: Documents) -> None:
+    """Mixed, each as soon as the one before is healed; the order is printed, so that a failure can be repeated."""
+    faults = ["kill", "freeze", "step down", "stop"] * 5
+    random.shuffle(faults)
+    print("order:", ", ".join(faults))
+    began_s = time.monotonic()
+    with Load(shop, lab.uri) as load:
+        for fault in faults:
+            if fault == "kill":
+                struck = lab.kill("primary")
+            elif fault == "freeze":
+                struck = lab.freeze("primary")
+            elif fault == "stop":
+                struck = lab.stop("primary")
+            else:
+                struck = lab.step_down(hold="2s")
+            lab.wait_primary(other_than=struck)
+            lab.heal()
+    audit = load.audit()
+    print(f"{len(faults)} faults in {time.monotonic() - began_s:.0f} s: {audit}; longest gap {load.gap(SINGLE):.2f} s")
+    audit.assert_clean()
