@@ -67,12 +67,14 @@ def draw(
         from matplotlib.figure import Figure  # noqa: PLC0415 - heavy, and only the pictures need it
     except ImportError as error:
         raise LabError("A picture needs matplotlib: pip install 'undaunted[lab]'.") from error
-    heights = [3.0] * len(tracks) + [0.35]
-    figure = cast("Any", Figure(figsize=(12, 1.2 + sum(heights)), dpi=110, facecolor="white", layout="constrained"))
+    heights = [2.6] * len(tracks) + [0.3]
+    tall = sum(heights) + 0.9 * len(heights)  # inches: the panels, and room for a title above each and the axis below
+    figure = cast("Any", Figure(figsize=(12, tall), dpi=110, facecolor="white"))
+    figure.subplots_adjust(left=0.06, right=0.985, top=1 - 0.6 / tall, bottom=0.55 / tall, hspace=0.5)
     panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
     top = max([1.0, *(max(_curve(moments, started_s, ended_s)) for t in tracks for moments in (t.writes, t.reads))])
-    for place, (panel, track) in enumerate(zip(panels[:-1], tracks, strict=True)):
-        _shade(panel, episodes, started_s, is_named=place == 0)
+    for panel, track in zip(panels[:-1], tracks, strict=True):
+        _shade(panel, episodes, started_s)
         _plot(panel, track, started_s=started_s, ended_s=ended_s, top=top)
     _strip(panels[-1], sightings, episodes, started_s=started_s, ended_s=ended_s)
     try:
@@ -84,25 +86,27 @@ def draw(
 
 
 def _curve(moments: Sequence[float], started_s: float, ended_s: float) -> list[float]:
-    return rates(moments, started_s=started_s, ended_s=ended_s, width_s=_WIDTH_S)
+    """Rates in whole slices: the last one, cut off by the end, would look like a fall."""
+    found = rates(moments, started_s=started_s, ended_s=ended_s, width_s=_WIDTH_S)
+    whole = int((ended_s - started_s) / _WIDTH_S)
+    return found[: max(1, whole)]
 
 
-def _shade(panel: Any, episodes: Sequence[Episode], started_s: float, *, is_named: bool) -> None:
+def _shade(panel: Any, episodes: Sequence[Episode], started_s: float) -> None:
     for episode in episodes:
         low, high = episode.started_s - started_s, episode.ended_s - started_s
         panel.axvspan(low, high, color=_SHADE, zorder=0, linewidth=0)
         panel.axvline(low, color=_RAISED, linewidth=1.2, zorder=1)
-        if is_named:
-            panel.annotate(
-                f"{episode.name} {episode.node}",
-                xy=(low, 1.0),
-                xycoords=("data", "axes fraction"),
-                xytext=(0, 5),
-                textcoords="offset points",
-                color=_RAISED,
-                fontsize=10,
-                fontweight="bold",
-            )
+        panel.annotate(
+            f"{episode.name} {episode.node}",
+            xy=(low, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 4),
+            textcoords="offset points",
+            color=_RAISED,
+            fontsize=10,
+            fontweight="bold",
+        )
 
 
 def _plot(panel: Any, track: Track, *, started_s: float, ended_s: float, top: float) -> None:
@@ -132,8 +136,8 @@ def _plot(panel: Any, track: Track, *, started_s: float, ended_s: float, top: fl
     panel.set_ylabel("a second")
     panel.grid(axis="y", color="#dddddd", linewidth=0.6, zorder=0)
     panel.spines[["top", "right"]].set_visible(False)
-    panel.set_title(track.name, loc="left", fontsize=12, fontweight="bold", color=_INK, pad=20)
-    panel.legend(loc="upper right", bbox_to_anchor=(1.0, 1.16), ncols=3, frameon=False, fontsize=9)
+    panel.set_title(track.name, loc="left", fontsize=12, fontweight="bold", color=_INK, pad=22)
+    panel.legend(loc="lower right", bbox_to_anchor=(1.0, 1.06), ncols=3, frameon=False, fontsize=9)
 
 
 def _strip(
