@@ -506,7 +506,13 @@ def undaunted(*arguments, check=True):
 
 def test_a_lab_from_one_terminal_obeys_another():
     code = "from undaunted.cli import main; main()"
-    up = subprocess.Popen([sys.executable, "-c", code, "lab", "up", "mongodb"], stdout=subprocess.PIPE, text=True)
+    up = subprocess.Popen(
+        [sys.executable, "-c", code, "lab", "up", "mongodb"],
+        stdout=subprocess.PIPE,
+        text=True,
+        # A test run that a shell put in the background ignores Ctrl-C, and its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     with up, up.stdout as printed:
         try:
             lines = []
