@@ -511,7 +511,7 @@ def test_a_lab_from_one_terminal_obeys_another():
         stdout=subprocess.PIPE,
         text=True,
         # A test run that a shell put in the background ignores Ctrl-C, and its children would too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     with up, up.stdout as printed:
         try:
