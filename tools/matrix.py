@@ -1,7 +1,8 @@
-"""Run the unit and contract tests on every supported Python found here, on the oldest and the newest of what we stand on.
+"""Run the unit and contract tests on every Python found, on the oldest and the newest of what we stand on.
 
-Each cell of the matrix is a virtual environment of its own under ``.matrix/``, kept for the next run and renewed when its
-requirement file or pyproject.toml changes. A Python that is not on this machine is told, not failed. Standard library only.
+Each cell of the matrix is a virtual environment of its own under ``.matrix/``, kept for the next run and renewed when
+its requirement file or pyproject.toml changes. A Python that is not on this machine is told, not failed. Standard
+library only.
 """
 
 from __future__ import annotations

@@ -1,0 +1,38 @@
+"""How the documentation is built: Sphinx, Furo and MyST, offline, every warning an error (`make docs`)."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed
+
+project = "undaunted"
+author = "The undaunted developers"
+project_copyright = "The undaunted developers; Apache License 2.0"
+release = version = installed("undaunted")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build", "_generated"]  # _generated holds what pages include: measurements, the settings table
+
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist", "smartquotes"]
+myst_heading_anchors = 3
+
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+autodoc_type_aliases = {}
+autoclass_content = "class"
+napoleon_use_ivar = True  # attributes of a dataclass are documented once, in its docstring
+python_use_unqualified_type_names = True
+
+# References are checked (-n). Not those to other projects, whose inventories would have to be fetched, and not what
+# stands in a signature for a type checker: names without a path, and modules that no page shows.
+nitpicky = True
+nitpick_ignore_regex = [
+    (r"py:.*", r"(bson|click|collections|contextlib|enum|gridfs|mongoengine|os|pathlib|pymongo|tenacity|types)(\..*)?"),
+    (r"py:(class|obj|exc)", r"[A-Z]\w*"),
+    (r"py:class", r"undaunted\.(lab|mongodb)\.(database|failpoints|lab|verbs)\..*"),
+]
+
+html_theme = "furo"
+html_title = "undaunted"
+html_copy_source = False

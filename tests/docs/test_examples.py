@@ -1,0 +1,146 @@
+"""Every example in README and docs runs, or at least parses: see `tests.docs.examples` for what a page may say."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.docs.examples import ROOT, Example, Page, pages, read
+
+import undaunted
+from undaunted.config import load
+from undaunted.config.toml import parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGES = pages()
+EXAMPLES = [example for page in PAGES for example in page.examples]
+
+
+def ids(values: list[Any]) -> list[str]:
+    return [value.name if isinstance(value, Page) else value.where for value in values]
+
+
+PYTHON = [example for example in EXAMPLES if example.language == "python"]
+TOML = [example for example in EXAMPLES if example.language == "toml"]
+PROGRAMS = [page for page in PAGES if any(e.language == "python" and not e.parse_only for e in page.examples)]
+
+
+def imported(tree: ast.Module) -> list[tuple[str, str | None]]:
+    """What a block imports, as module and name."""
+    found: list[tuple[str, str | None]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, None) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found += [(node.module, alias.name) for alias in node.names]
+    return [(module, name) for module, name in found if module.split(".")[0] == "undaunted"]
+
+
+@pytest.mark.parametrize("example", PYTHON, ids=ids(PYTHON))
+def test_python_parses_and_what_it_imports_is_there(example: Example) -> None:
+    for module, name in imported(example.tree()):
+        loaded = importlib.import_module(module)
+        assert name is None or hasattr(loaded, name) or importlib.import_module(f"{module}.{name}")
+
+
+def referred_to(value: Any) -> dict[str, str]:
+    """A value for each environment variable that the settings take a secret from."""
+    if isinstance(value, dict):
+        own = {value["env"]: "mongodb://from.example.com"} if isinstance(value.get("env"), str) else {}
+        return own | {k: v for item in value.values() for k, v in referred_to(item).items()}
+    if isinstance(value, list):
+        return {k: v for item in value for k, v in referred_to(item).items()}
+    return {}
+
+
+@pytest.mark.parametrize("example", TOML, ids=ids(TOML))
+def test_settings_load(example: Example, tmp_path: Path) -> None:
+    settings = parse(example.text)
+    settings = settings.get("tool", {}).get("undaunted", settings)
+    loaded = load(settings, environ=referred_to(settings), start=tmp_path)
+    assert set(loaded.settings.clusters) == set(settings.get("clusters", {}))
+
+
+def environment(page: Page, lab: Any) -> dict[str, str]:
+    """Points each MongoDB cluster of the page's settings at the lab; the environment wins over the page's file."""
+    found: dict[str, str] = {}
+    members = lab.settings_for("lab")["clusters"]["lab"]
+    for example in page.examples:
+        if example.language == "toml":
+            for name, cluster in parse(example.text).get("clusters", {}).items():
+                if cluster["backend"] == "mongodb":
+                    prefix = f"UNDAUNTED__CLUSTERS__{name.upper()}__"
+                    found[prefix + "NODES"] = json.dumps(members["nodes"])
+                    found[prefix + "REPLICA_SET"] = members["replica_set"]
+    return found
+
+
+@pytest.mark.parametrize("page", PROGRAMS, ids=ids(PROGRAMS))
+def test_programs_run(
+    page: Page, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if page.server is not None:
+        assert page.server == "mongodb", f"{page.name} asks for a server that no lab has: {page.server}"
+        for name, value in environment(page, request.getfixturevalue("healthy_mongo_lab")).items():
+            monkeypatch.setenv(name, value)
+    namespace: dict[str, Any] = {"__name__": "page"}
+    try:
+        for example in page.examples:
+            if example.parse_only:
+                continue
+            if example.language == "toml":
+                (tmp_path / "undaunted.toml").write_text(example.text, encoding="utf-8")
+            elif example.language == "python":
+                exec(compile(example.tree(), example.where, "exec"), namespace)
+    finally:
+        undaunted.close()
+
+
+def test_the_readme_is_among_the_pages_and_its_make_targets_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = {line.split()[1] for line in text.splitlines() if line.startswith("make ") and len(line.split()) > 1}
+    for target in targets:
+        answer = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert answer.returncode == 0, answer.stderr
+
+
+BROKEN = """
+```toml
+[clusters.orders]
+backend = "mongodb"
+nodez = ["a.example.com"]
+```
+
+<!-- example: parse -->
+
+```python
+from undaunted import nonsense
+raise RuntimeError("never run")
+```
+
+- in a list
+
+  ```python
+  def nested():
+      return 3
+  ```
+"""
+
+
+def test_finds_examples_where_they_stand_and_what_is_wrong_with_them(tmp_path: Path) -> None:
+    page = read(ROOT / "docs" / "broken.md", BROKEN)
+    settings, fragment, nested = page.examples
+    assert [e.line for e in page.examples] == [2, 10, 17]
+    assert [e.parse_only for e in page.examples] == [False, True, False]
+    assert nested.text == "def nested():\n    return 3\n"
+    with pytest.raises(undaunted.ConfigurationError, match="nodes"):
+        test_settings_load(settings, tmp_path)
+    with pytest.raises(ImportError):
+        test_python_parses_and_what_it_imports_is_there(fragment)
