@@ -85,6 +85,8 @@ class Guard:
             may return an awaitable of that. None means that nothing can be settled.
         hop: Chooses the next node before a re-run elsewhere; None where the driver chooses.
         has_other_node: Whether another node may be asked.
+        diagnose: Says in a sentence why no node can serve a call, from what is known without asking; None means that
+            nothing can be said.
     """
 
     cluster: str
@@ -102,6 +104,7 @@ class Guard:
     settle: Callable[[Call, Failure], Any] | None = None
     hop: Callable[[Call], None] | None = None
     has_other_node: Callable[[Call], bool] = _always
+    diagnose: Callable[[], str | None] | None = None
 
     def after_fork_in_child(self) -> None:
         """Begin anew in a forked child: fresh locks, a full budget, and no outage known."""

@@ -42,7 +42,9 @@ def error_for(reason: Reason, call: Call) -> UndauntedError:
     if is_unknown(reason, call) and reason is not Reason.UNKNOWN:
         remedy = _MAYBE_APPLIED
     head = f"{call.operation.name} on cluster {call.guard.cluster!r}: {_because(reason, call)}."
-    return kind("\n".join([head, *_listed(call.attempts), remedy]), attempts=call.attempts)
+    said = call.guard.diagnose() if call.guard.diagnose and reason in (Reason.DEADLINE, Reason.NO_NODE) else None
+    lines = [head, *_listed(call.attempts), *([said] if said else []), remedy]
+    return kind("\n".join(lines), attempts=call.attempts)
 
 
 def note_for(call: Call) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from mongoengine import fields
 
 from undaunted.mongodb.client import MongoClient
-from undaunted.mongodb.errors import BudgetExhausted, DeadlineExceeded, Exhausted, NoNodeAvailable, OutcomeUnknown
+from undaunted.mongodb.errors import BudgetExhausted, CredentialsRefused, DeadlineExceeded, Exhausted, NoNodeAvailable, OutcomeUnknown
 from undaunted.mongodb.models import (
     Document,
     DocumentMixin,
@@ -21,6 +21,7 @@ from undaunted.mongodb.transactions import transaction
 
 __all__ = [
     "BudgetExhausted",
+    "CredentialsRefused",
     "DeadlineExceeded",
     "Document",
     "DocumentMixin",

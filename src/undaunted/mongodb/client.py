@@ -6,13 +6,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pymongo
+from pymongo import errors as driver
 from pymongo.mongo_client import MongoClient as DriverClient
 from pymongo.read_preferences import Nearest, PrimaryPreferred, ReadPreference, SecondaryPreferred
 
+from undaunted.core.operation import Kind, Operation
 from undaunted.engine import sync
 from undaunted.mongodb import scope, seams
 from undaunted.mongodb.database import Database
-from undaunted.mongodb.execution import Execution, Given
+from undaunted.mongodb.errors import CredentialsRefused
+from undaunted.mongodb.execution import Execution, Given, at_least
 from undaunted.mongodb.operations import GET_MORE, describe
 from undaunted.mongodb.topology import TopologyWatch, default_guard
 
@@ -24,12 +27,15 @@ if TYPE_CHECKING:
     from pymongo.read_concern import ReadConcern
     from pymongo.write_concern import WriteConcern
 
+    from undaunted.engine.call import Call
     from undaunted.engine.guard import Guard
 
 __all__ = ["MongoClient"]
 
 _DEFAULTS = {"heartbeatFrequencyMS": 1000, "connectTimeoutMS": 2000, "connect": False, "w": "majority"}
 
+_ASK_PRIMARY = Operation(name="hello", kind=Kind.READ, idempotent=True, patient=True)
+_LOGIN_REFUSED = 18
 _FIRST_WAIT_MS = 500
 """How long a first attempt waits for a node or a connection before it becomes a matter of the deadline."""
 
@@ -108,9 +114,12 @@ class MongoClient(DriverClient[dict[str, Any]]):
         """
         policy = scope.policy_in_force(self._undaunted_guard)
         if policy.reads == "primary":
-            with pymongo.timeout(policy.deadline_s):
-                return bool(super().is_primary)
+            return sync.run(self._undaunted_guard, _ASK_PRIMARY, self._ask_primary, policy=policy)
         return self._settle_topology(min(policy.deadline_s, 2.0))
+
+    def _ask_primary(self, call: Call) -> bool:
+        with pymongo.timeout(at_least(call.remaining_s())):
+            return bool(super().is_primary)
 
     def _settle_topology(self, timeout_s: float) -> bool:
         """Wait until a primary is known or every node has been asked once; whether there is a primary."""
@@ -183,14 +192,24 @@ class MongoClient(DriverClient[dict[str, Any]]):
 
     def drive(self, func: Callable[..., Any], execution: Execution, *, retryable: bool) -> Any:
         """Give one execution to the driver's own loop."""
-        return super()._retry_internal(
-            func,
-            execution.session,
-            execution.bulk,
-            execution.operation,  # type: ignore[arg-type]
-            execution.is_read,
-            execution.address,
-            execution.read_pref,
-            retryable,
-            **execution.marks,
-        )
+        try:
+            return super()._retry_internal(
+                func,
+                execution.session,
+                execution.bulk,
+                execution.operation,  # type: ignore[arg-type]
+                execution.is_read,
+                execution.address,
+                execution.read_pref,
+                retryable,
+                **execution.marks,
+            )
+        except driver.OperationFailure as error:
+            if error.code != _LOGIN_REFUSED:
+                raise
+            cluster = self._undaunted_guard.cluster
+            message = (
+                f"clusters.{cluster}.credentials: a node refuses the login. Correct the user name or the password; it "
+                "was tried once and will not be tried again by itself."
+            )
+            raise CredentialsRefused(message, code=error.code) from error

@@ -47,6 +47,16 @@ class MongoDBHandle:
             budget=context.settings.budget_for(settings),
             publish=context.publish,
         )
+        self._guard.diagnose = self._diagnose
+
+    def _diagnose(self) -> str | None:
+        client = registered._connections.get(self._aliases[0])  # noqa: SLF001
+        if client is None:
+            return None
+        from undaunted.mongodb.check import diagnose  # noqa: PLC0415  # only for an error
+
+        settings = cast("MongoDBSettings", self._context.cluster)
+        return diagnose(self._context.name, settings.replica_set, client.topology_description)
 
     @property
     def guard(self) -> Guard:

@@ -12,6 +12,7 @@ from undaunted.engine.guard import ErrorClasses
 
 __all__ = [
     "BudgetExhausted",
+    "CredentialsRefused",
     "DeadlineExceeded",
     "Exhausted",
     "NoNodeAvailable",
@@ -42,6 +43,15 @@ class NoNodeAvailable(errors.NoNodeAvailable, pymongo.errors.ServerSelectionTime
 
 class BudgetExhausted(errors.BudgetExhausted, pymongo.errors.AutoReconnect):
     """The cluster's retry budget is empty, so nothing was run again. Mend the nodes, or raise `budget.capacity`."""
+
+
+class CredentialsRefused(errors.ConfigurationError, pymongo.errors.OperationFailure):
+    """A node refuses the login. Correct `credentials` of the cluster; it was tried once, and is not tried again."""
+
+    def __init__(self, message: str, *, code: int | None = None) -> None:
+        super().__init__(message)
+        # Again, since the way through our own classes knows no code.
+        pymongo.errors.OperationFailure.__init__(self, message, code)
 
 
 def error_classes() -> ErrorClasses:

@@ -1,0 +1,57 @@
+"""`undaunted check`: the settings, and whether the nodes are what the settings say."""
+
+from __future__ import annotations
+
+import importlib
+import json
+
+import click
+
+from undaunted.config import load
+from undaunted.errors import ConfigurationError, Problem
+
+__all__ = ["check"]
+
+DEGRADED, WRONG_SETTINGS = 1, 3
+_CHECKED = ("mongodb",)
+"""Backends that can ask their nodes; the module is ``undaunted.<backend>.check``."""
+
+
+@click.command()
+@click.argument("clusters", nargs=-1)
+@click.option("--file", type=click.Path(), help="The settings file; else it is looked for.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(*, clusters: tuple[str, ...], file: str | None, as_json: bool) -> None:
+    """Check the settings, and ask every node of CLUSTERS (default: all) whether it is what they say.
+
+    Changes nothing. Exits with 0 when all is well, 1 when a node or a login is not, 3 when the settings are wrong.
+
+    \b
+    Example: undaunted check orders
+    """
+    try:
+        settings = load(file).settings
+        chosen = [settings.cluster(name) for name in clusters] or list(settings.clusters.values())
+        if not chosen:
+            raise ConfigurationError("No cluster is configured. Add a table [clusters.NAME] to undaunted.toml.")
+        problems: list[Problem] = []
+        for cluster in chosen:
+            if cluster.backend in _CHECKED:
+                module = importlib.import_module(f"undaunted.{cluster.backend}.check")
+                problems.extend(module.check(cluster))
+    except ConfigurationError as error:
+        _tell(list(error.problems) or [Problem("", str(error))], as_json=as_json)
+        raise SystemExit(WRONG_SETTINGS) from None
+    _tell(problems, as_json=as_json)
+    if problems:
+        raise SystemExit(DEGRADED)
+    if not as_json:
+        click.echo(f"{len(chosen)} cluster{'s' if len(chosen) > 1 else ''} checked: all is well.")
+
+
+def _tell(problems: list[Problem], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"problems": [{"path": p.path, "message": p.message} for p in problems]}, indent=2))
+        return
+    for problem in problems:
+        click.echo(str(problem), err=True)
