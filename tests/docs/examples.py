@@ -77,7 +77,8 @@ def read(path: Path, text: str | None = None) -> Page:
 
 
 def pages() -> list[Page]:
-    """Every page that has an example in Python or TOML."""
-    paths = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    read_all = [read(path) for path in paths if "_build" not in path.parts]
-    return [page for page in read_all if any(example.language in {"python", "toml"} for example in page.examples)]
+    """README, and every other page that has an example in Python or TOML."""
+    readme = ROOT / "README.md"
+    others = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    found = [read(path) for path in others if "_build" not in path.parts]
+    return [read(readme), *(p for p in found if any(e.language in {"python", "toml"} for e in p.examples))]

@@ -19,16 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAGES = pages()
-EXAMPLES = [example for page in PAGES for example in page.examples]
-
-
-def ids(values: list[Any]) -> list[str]:
-    return [value.name if isinstance(value, Page) else value.where for value in values]
-
-
-PYTHON = [example for example in EXAMPLES if example.language == "python"]
-TOML = [example for example in EXAMPLES if example.language == "toml"]
-PROGRAMS = [page for page in PAGES if any(e.language == "python" and not e.parse_only for e in page.examples)]
+EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
 
 
 def imported(tree: ast.Module) -> list[tuple[str, str | None]]:
@@ -42,11 +33,17 @@ def imported(tree: ast.Module) -> list[tuple[str, str | None]]:
     return [(module, name) for module, name in found if module.split(".")[0] == "undaunted"]
 
 
-@pytest.mark.parametrize("example", PYTHON, ids=ids(PYTHON))
-def test_python_parses_and_what_it_imports_is_there(example: Example) -> None:
+def check_imports(example: Example) -> None:
     for module, name in imported(example.tree()):
         loaded = importlib.import_module(module)
-        assert name is None or hasattr(loaded, name) or importlib.import_module(f"{module}.{name}")
+        assert name is None or hasattr(loaded, name) or importlib.import_module(f"{module}.{name}"), example.where
+
+
+@EVERY_PAGE
+def test_python_parses_and_what_it_imports_is_there(page: Page) -> None:
+    for example in page.examples:
+        if example.language == "python":
+            check_imports(example)
 
 
 def referred_to(value: Any) -> dict[str, str]:
@@ -59,12 +56,18 @@ def referred_to(value: Any) -> dict[str, str]:
     return {}
 
 
-@pytest.mark.parametrize("example", TOML, ids=ids(TOML))
-def test_settings_load(example: Example, tmp_path: Path) -> None:
+def check_settings(example: Example, start: Path) -> None:
     settings = parse(example.text)
     settings = settings.get("tool", {}).get("undaunted", settings)
-    loaded = load(settings, environ=referred_to(settings), start=tmp_path)
-    assert set(loaded.settings.clusters) == set(settings.get("clusters", {}))
+    loaded = load(settings, environ=referred_to(settings), start=start)
+    assert set(loaded.settings.clusters) == set(settings.get("clusters", {})), example.where
+
+
+@EVERY_PAGE
+def test_settings_load(page: Page, tmp_path: Path) -> None:
+    for example in page.examples:
+        if example.language == "toml":
+            check_settings(example, tmp_path)
 
 
 def environment(page: Page, lab: Any) -> dict[str, str]:
@@ -81,7 +84,7 @@ def environment(page: Page, lab: Any) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("page", PROGRAMS, ids=ids(PROGRAMS))
+@EVERY_PAGE
 def test_programs_run(
     page: Page, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +144,6 @@ def test_finds_examples_where_they_stand_and_what_is_wrong_with_them(tmp_path: P
     assert [e.parse_only for e in page.examples] == [False, True, False]
     assert nested.text == "def nested():\n    return 3\n"
     with pytest.raises(undaunted.ConfigurationError, match="nodes"):
-        test_settings_load(settings, tmp_path)
+        check_settings(settings, tmp_path)
     with pytest.raises(ImportError):
-        test_python_parses_and_what_it_imports_is_there(fragment)
+        check_imports(fragment)
