@@ -1,8 +1,8 @@
 """Brings a replica set to what the settings say: reads its state, plans steps, and takes them when told to.
 
 `plan` is pure: wanted members and the state that was read give a list of steps, or the sentences that say why not.
-`survey` reads the state and changes nothing; `apply` takes the steps. May import `undaunted.config`, `undaunted.errors`,
-the connection's arguments from `undaunted.mongodb.connection`, and pymongo.
+`survey` reads the state and changes nothing; `apply` takes the steps. May import `undaunted.config`, `undaunted.core`,
+`undaunted.errors`, the connection's arguments from `undaunted.mongodb.connection`, and pymongo.
 """
 
 from __future__ import annotations

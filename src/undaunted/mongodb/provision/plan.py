@@ -11,7 +11,7 @@ from undaunted.mongodb.provision.state import Kind
 from undaunted.mongodb.provision.steps import Initiate, SetDefaultWriteConcern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from undaunted.mongodb.provision.state import Node, ReplicaSet, State, Wanted
     from undaunted.mongodb.provision.steps import Step
@@ -79,12 +79,19 @@ def _against_nodes(wanted: Wanted, state: State, name: str | None) -> Iterator[s
         found = f"the nodes name several ({', '.join(names)})" if names else "no node tells one"
         yield f"The name of the replica set is unclear: {found}. Give it as clusters.{wanted.cluster}.replica_set."
         return
+    other = _common_other_name(nodes, name)
+    if other is not None:
+        yield (
+            f"clusters.{wanted.cluster}.replica_set is {name!r}, and {rules.listed([n.address for n in nodes])} belong "
+            f"to the replica set {other!r}; correct the name, or the nodes. They are left alone."
+        )
+        return
     for node in nodes:
         if node.kind is Kind.SILENT:
-            if state.current is None or state.current.member(node.address) is None:
-                why = "be taken in" if state.current is not None else "make a replica set of its members"
-                whole = f"it cannot {why}" if state.current is not None else f"nothing can {why}"
-                yield f"{node.address} {node.reason}, so {whole}; start it, or correct its address."
+            if state.current is None:
+                yield f"{node.address} {node.reason}; a new set needs every member; start it, or correct the address."
+            elif state.current.member(node.address) is None:
+                yield f"{node.address} {node.reason}, so it cannot be added; start it, or correct its address."
             continue
         objection = rules.against_node(node, cluster=wanted.cluster, name=name, current=state.current)
         if objection is not None:
@@ -96,6 +103,13 @@ def _against_nodes(wanted: Wanted, state: State, name: str | None) -> Iterator[s
                 f"{node.address} holds data, which would be replaced by the set's; empty its data directory first, or "
                 "name another node."
             )
+
+
+def _common_other_name(nodes: Sequence[Node], name: str) -> str | None:
+    """The one name that all nodes say, when it is not the wanted one: then the settings are wrong and no node is."""
+    names = {node.set_name if node.kind is Kind.MEMBER else None for node in nodes if node.kind is not Kind.SILENT}
+    other = names.pop() if len(names) == 1 else None
+    return other if other != name and len(nodes) > 1 else None
 
 
 def _is_new(node: Node, state: State) -> bool:
@@ -124,9 +138,7 @@ def _warnings_of_change(wanted: Wanted, state: State, current: ReplicaSet) -> It
     for to in wanted.members:
         node = state.nodes.get(to.address)
         if node is not None and _is_new(node, state) and node.kind is Kind.BLANK and node.holds_data is None:
-            yield (
-                f"{to.address} did not tell whether it holds data; whatever it holds is replaced by the data of the set."
-            )
+            yield f"{to.address} did not tell whether it holds data; whatever it holds is replaced by the set's data."
 
 
 def _changes(wanted: Wanted, current: ReplicaSet) -> tuple[list[Step], str | None]:

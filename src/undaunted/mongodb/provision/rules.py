@@ -100,7 +100,7 @@ def warnings_of_state(wanted: Wanted, current: ReplicaSet) -> Iterator[str]:
 
 
 def set_name_of(wanted: Wanted, state: State) -> str | None:
-    """The name of the replica set: as the settings say, else as all nodes say that say one; None when that is unclear."""
+    """The name of the replica set: as the settings say, else as the nodes say; None when that is unclear."""
     if wanted.name is not None:
         return wanted.name
     if state.current is not None:
@@ -112,12 +112,11 @@ def set_name_of(wanted: Wanted, state: State) -> str | None:
 def against_node(node: Node, *, cluster: str, name: str | None, current: ReplicaSet | None) -> str | None:
     """Why this node cannot be in the replica set as the settings name it; None when it can."""
     where = node.address
-    member = current.member(where) if current is not None else None
     if node.kind is Kind.STANDALONE:
         return f"{where} is a standalone server; start it with --replSet {name or 'NAME'} to take it in."
     if node.kind is Kind.ROUTER:
         return f"{where} is a mongos router, which is in no replica set; name the members of the set."
-    if node.set_name is not None and name is not None and node.set_name != name:
+    if node.set_name is not None and node.set_name != name:
         if node.kind is Kind.MEMBER:
             return (
                 f"{where} belongs to the replica set {node.set_name!r}, not to {name!r}; it is left alone. Correct "
@@ -129,17 +128,24 @@ def against_node(node: Node, *, cluster: str, name: str | None, current: Replica
         )
     if node.denied is not None:
         return f"{where} {node.denied}"
-    if node.set_id is not None and (current is None or (current.set_id or node.set_id) != node.set_id):
+    return _against_identity(node, cluster=cluster, current=current)
+
+
+def _against_identity(node: Node, *, cluster: str, current: ReplicaSet | None) -> str | None:
+    """Two sets of one name are told apart by the identity that each was given when it was initiated."""
+    where = node.address
+    is_new = current is not None and current.member(where) is None
+    if current is not None and is_new and node.known_as and current.member(node.known_as) is not None:
+        return (
+            f"{where} is known in the replica set as {node.known_as}; write it so in clusters.{cluster}.nodes, or the "
+            "same node would be added a second time."
+        )
+    is_ours = current is not None and node.set_id == current.set_id
+    if not is_ours and (node.set_id is not None or (is_new and node.kind is Kind.MEMBER)):
         return (
             f"{where} holds the configuration of another replica set, be it one of the same name; it is left alone. "
             "Name another node, or empty its data directory first."
         )
-    if member is None and current is not None and node.known_as not in {None, where}:
-        if current.member(str(node.known_as)) is not None:
-            return (
-                f"{where} is known in the replica set as {node.known_as}; write it so in clusters.{cluster}.nodes, "
-                "else the same node would be added a second time."
-            )
     return None
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from undaunted.config.addresses import address as read_address
-from undaunted.mongodb.provision.state import Placement
+
+if TYPE_CHECKING:
+    from undaunted.mongodb.provision.state import Placement
 
 __all__ = [
     "Add",
