@@ -21,7 +21,7 @@ help: ## List the targets
 
 .PHONY: demo
 demo: $(VENV)/run ## Two shops on one real replica set, plain and undaunted, while its nodes fail (2 minutes)
-	@$(BIN)/python -m undaunted lab demo $(ARGS)
+	@$(BIN)/python examples/demo/run.py $(ARGS)
 
 .PHONY: test
 test: test-unit test-integration ## All tests, on real servers
