@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from contextlib import ExitStack
@@ -31,7 +32,9 @@ class Provisioning:
         self._credentials = ""
 
     def login(self, username: str, password_file: str) -> None:
-        self._credentials = f'credentials = {{ username = "{username}", password = {{ file = "{password_file}" }}, source = "admin" }}\n'
+        password = f'{{ file = "{password_file}" }}'
+        login = f'username = "{username}", source = "admin", password = {password}'
+        self._credentials = f"credentials = {{ {login} }}\n"
 
     def want(self, *nodes: LabNode | str, replica_set: str = "lab", **members: tuple[LabNode, str]) -> None:
         addresses = [node if isinstance(node, str) else node.address for node in nodes]
@@ -337,3 +340,19 @@ def test_a_set_that_demands_logins(lab: Callable[..., MongoLab], provisioning: P
     assert told["exit_code"] == 2
     assert "refuses the login of 'admin'" in told["refusals"][0]
     assert "word" not in json.dumps(told)
+
+
+def test_nodes_that_are_down_are_told_and_no_secret_is_shown(provisioning: Provisioning, tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("hunter2", encoding="utf-8")
+    provisioning.login("admin", str(secret))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nothing listens there, and nobody else gets it meanwhile
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        provisioning.want(address)
+        assert f"{address} refuses connections, so nothing listens there" in provisioning.refused()
+        code, said = provisioning.said("--apply")
+    assert code == 2
+    assert "hunter2" not in said
+    provisioning.want("no-such-host.invalid")
+    assert "has a name that cannot be looked up here" in provisioning.refused()
