@@ -7,7 +7,7 @@ import json
 
 import click
 
-from undaunted.config import load
+from undaunted.config import ClusterSettings, load
 from undaunted.errors import ConfigurationError, Problem
 
 __all__ = ["check"]
@@ -22,7 +22,7 @@ _CHECKED = ("mongodb",)
 @click.option("--file", type=click.Path(), help="The settings file; else it is looked for.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(*, clusters: tuple[str, ...], file: str | None, as_json: bool) -> None:
-    """Check the settings, and ask every node of CLUSTERS (default: all) whether it is what they say.
+    r"""Check the settings, and ask every node of CLUSTERS (default: all) whether it is what they say.
 
     Changes nothing. Exits with 0 when all is well, 1 when a node or a login is not, 3 when the settings are wrong.
 
@@ -30,15 +30,8 @@ def check(*, clusters: tuple[str, ...], file: str | None, as_json: bool) -> None
     Example: undaunted check orders
     """
     try:
-        settings = load(file).settings
-        chosen = [settings.cluster(name) for name in clusters] or list(settings.clusters.values())
-        if not chosen:
-            raise ConfigurationError("No cluster is configured. Add a table [clusters.NAME] to undaunted.toml.")
-        problems: list[Problem] = []
-        for cluster in chosen:
-            if cluster.backend in _CHECKED:
-                module = importlib.import_module(f"undaunted.{cluster.backend}.check")
-                problems.extend(module.check(cluster))
+        chosen = _chosen(clusters, file)
+        problems = [problem for cluster in chosen for problem in _problems_of(cluster)]
     except ConfigurationError as error:
         _tell(list(error.problems) or [Problem("", str(error))], as_json=as_json)
         raise SystemExit(WRONG_SETTINGS) from None
@@ -47,6 +40,22 @@ def check(*, clusters: tuple[str, ...], file: str | None, as_json: bool) -> None
         raise SystemExit(DEGRADED)
     if not as_json:
         click.echo(f"{len(chosen)} cluster{'s' if len(chosen) > 1 else ''} checked: all is well.")
+
+
+def _chosen(names: tuple[str, ...], file: str | None) -> list[ClusterSettings]:
+    settings = load(file).settings
+    chosen = [settings.cluster(name) for name in names] or list(settings.clusters.values())
+    if not chosen:
+        raise ConfigurationError("No cluster is configured. Add a table [clusters.NAME] to undaunted.toml.")
+    return chosen
+
+
+def _problems_of(cluster: ClusterSettings) -> list[Problem]:
+    if cluster.backend not in _CHECKED:
+        return []
+    module = importlib.import_module(f"undaunted.{cluster.backend}.check")
+    found: list[Problem] = module.check(cluster)
+    return found
 
 
 def _tell(problems: list[Problem], *, as_json: bool) -> None:

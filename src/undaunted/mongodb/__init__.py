@@ -9,7 +9,14 @@ from __future__ import annotations
 from mongoengine import fields
 
 from undaunted.mongodb.client import MongoClient
-from undaunted.mongodb.errors import BudgetExhausted, CredentialsRefused, DeadlineExceeded, Exhausted, NoNodeAvailable, OutcomeUnknown
+from undaunted.mongodb.errors import (
+    BudgetExhausted,
+    CredentialsRefused,
+    DeadlineExceeded,
+    Exhausted,
+    NoNodeAvailable,
+    OutcomeUnknown,
+)
 from undaunted.mongodb.models import (
     Document,
     DocumentMixin,

@@ -93,8 +93,8 @@ def _of_members(path: str, greetings: Mapping[str, Mapping[str, Any]]) -> list[P
     return [
         Problem(
             f"{path}.nodes",
-            f"the replica set calls a member {host!r}, a name that cannot be looked up here, so no application here can "
-            "follow it when it is primary. Give it a name in DNS, or rename it in the replica set's configuration.",
+            f"the replica set calls a member {host!r}, a name that cannot be looked up here, so no application here "
+            "can follow it when it is primary. Give it a name in DNS, or rename it in the replica set's configuration.",
         )
         for host in sorted(members)
         if not _is_known(host)

@@ -45,7 +45,6 @@ _FAREWELL_S = 1.0
 """What sessions and cursors on the servers are worth when a client is closed; servers forget them by themselves."""
 
 
-
 class MongoClient(DriverClient[dict[str, Any]]):
     """A `pymongo.MongoClient` that outlives its primary.
 
@@ -146,7 +145,7 @@ class MongoClient(DriverClient[dict[str, Any]]):
 
     # -- the one place where a command meets the decision ---------------------------------------
 
-    def _retry_internal(  # type: ignore[override]
+    def _retry_internal(  # type: ignore[override]  # noqa: PLR0917
         self,
         func: Callable[..., Any],
         session: ClientSession | None,
@@ -197,7 +196,7 @@ class MongoClient(DriverClient[dict[str, Any]]):
                 func,
                 execution.session,
                 execution.bulk,
-                execution.operation,  # type: ignore[arg-type]
+                execution.operation,
                 execution.is_read,
                 execution.address,
                 execution.read_pref,

@@ -14,7 +14,6 @@ from undaunted.config import model_settings
 from undaunted.errors import ConfigurationError, Problem
 from undaunted.mongodb import seams
 from undaunted.mongodb.client import MongoClient
-from undaunted.mongodb.database import Database
 from undaunted.mongodb.topology import make_guard, nodes_of
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from undaunted.config import MongoDBSettings
     from undaunted.core.policy import Policy
     from undaunted.engine.guard import Guard
-    from undaunted.mongodb.database import Collection
+    from undaunted.mongodb.database import Collection, Database
 
 __all__ = ["MongoDBHandle", "alias_of", "client_of", "database", "is_current", "model_policy", "register"]
 
@@ -230,7 +229,7 @@ def client_of(target: Any) -> MongoClient:
     if target is None or isinstance(target, str):
         client = database(target or DEFAULT_CONNECTION_NAME).client
     else:
-        client = target._get_db().client
+        client = target._get_db().client  # noqa: SLF001  # MongoEngine has no public name for it
     if not isinstance(client, MongoClient):
         raise TypeError(
             f"The connection of {target!r} is a {type(client).__name__}. Declare its cluster in the settings, or "

@@ -100,7 +100,7 @@ class Cursor(DriverCursor[dict[str, Any]]):
                 raise
         return document
 
-    __next__ = next
+    __next__ = next  # noqa: A003  # this class's own
 
     def _first(self) -> dict[str, Any]:
         """Send the query; if there is more than one batch, it is remembered from here on what was delivered."""
@@ -288,7 +288,7 @@ class AggregateCursor(DriverCommandCursor[dict[str, Any]]):
         progress.note(document)
         return document
 
-    __next__ = next
+    __next__ = next  # noqa: A003  # this class's own
 
     def try_next(self) -> dict[str, Any] | None:
         """The next result, or None when there is none."""

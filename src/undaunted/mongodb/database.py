@@ -7,12 +7,17 @@ when its reply is lost, it was applied wholly, in part or not at all. Here it ru
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING, Any, cast
 
+from bson.regex import Regex
 from pymongo.collection import Collection as DriverCollection
 from pymongo.database import Database as DriverDatabase
+from pymongo.errors import DuplicateKeyError
+from pymongo.results import InsertOneResult
 
-from undaunted.mongodb import scope
+from undaunted.core.fault import Fault
+from undaunted.mongodb import scope, seams
 from undaunted.mongodb.cursors import AggregateCursor, Cursor
 from undaunted.mongodb.many import run_whole
 from undaunted.mongodb.resume import is_pipeline_resumable
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from pymongo.command_cursor import CommandCursor
     from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, UpdateResult
 
+    from undaunted.core.attempt import Attempt
     from undaunted.core.policy import Policy
     from undaunted.mongodb.client import MongoClient
 
@@ -56,7 +62,7 @@ class Database(DriverDatabase[dict[str, Any]]):
         """As pymongo's, with a `Collection` of this backend."""
         return Collection.of(super().create_collection(name, *args, **kwargs), self)
 
-    def with_options(self, *args: Any, **kwargs: Any) -> Database:
+    def with_options(self, *args: Any, **kwargs: Any) -> Database:  # type: ignore[override]  # generic overloads
         """As pymongo's, with a `Database` of this backend."""
         return Database.of(super().with_options(*args, **kwargs))
 
@@ -93,7 +99,7 @@ class Collection(DriverCollection[dict[str, Any]]):
     def __getitem__(self, name: str) -> Collection:
         return self._like(super().__getitem__(name))
 
-    def with_options(self, *args: Any, **kwargs: Any) -> Collection:
+    def with_options(self, *args: Any, **kwargs: Any) -> Collection:  # type: ignore[override]  # generic overloads
         """As pymongo's, with a `Collection` of this backend."""
         return self._like(super().with_options(*args, **kwargs))
 
@@ -123,14 +129,45 @@ class Collection(DriverCollection[dict[str, Any]]):
         """Aggregate with the driver's own cursor, for the one that resumes."""
         return super().aggregate(pipeline, **kwargs)
 
+    def estimated_document_count(self, comment: Any | None = None, **kwargs: Any) -> int:
+        """As pymongo's; within a transaction, where a server refuses to estimate, it counts."""
+        bound = seams.bound_session(self._guarded_client)
+        if bound is not None and bound.in_transaction:
+            return self.count_documents({}, comment=comment)
+        return super().estimated_document_count(comment, **kwargs)
+
+    # -- writes to one document ---------------------------------------------------------------------
+
+    def insert_one(self, document: Any, *args: Any, **kwargs: Any) -> InsertOneResult:
+        """As pymongo's; a duplicate of the ``_id`` that the driver made, met on a re-run, is the first run's doing."""
+        has_id = "_id" in document
+        try:
+            return super().insert_one(document, *args, **kwargs)
+        except DuplicateKeyError as error:
+            if has_id or not _is_own_duplicate(error):
+                raise
+        return InsertOneResult(document["_id"], acknowledged=True)
+
     # -- writes to many documents -----------------------------------------------------------------
 
     def update_many(self, *args: Any, session: ClientSession | None = None, **kwargs: Any) -> UpdateResult:
-        """As pymongo's, in a short transaction of its own, so that a lost reply leaves nothing half done."""
+        """As pymongo's, in a short transaction of its own, so that a lost reply leaves nothing half done.
+
+        What names a single document by its ``_id`` needs none: it is sent as the write to one document that it is.
+        """
+        if len(args) <= _COMMON_ARGUMENTS and _names_one(args[0] if args else kwargs.get("filter"), kwargs):
+            kwargs["session"] = session
+            return self.update_one(*args, **kwargs)
         return run_whole(self, session, functools.partial(super().update_many, *args, **kwargs))
 
     def delete_many(self, *args: Any, session: ClientSession | None = None, **kwargs: Any) -> DeleteResult:
-        """As pymongo's, in a short transaction of its own, so that a lost reply leaves nothing half done."""
+        """As pymongo's, in a short transaction of its own, so that a lost reply leaves nothing half done.
+
+        What names a single document by its ``_id`` needs none: it is sent as the write to one document that it is.
+        """
+        if len(args) <= 1 and _names_one(args[0] if args else kwargs.get("filter"), kwargs):
+            kwargs["session"] = session
+            return self.delete_one(*args, **kwargs)
         return run_whole(self, session, functools.partial(super().delete_many, *args, **kwargs))
 
     def insert_many(
@@ -148,13 +185,34 @@ class Collection(DriverCollection[dict[str, Any]]):
         return run_whole(self, session, functools.partial(super().bulk_write, given, *args, **kwargs))
 
 
+_COMMON_ARGUMENTS = 3
+"""Positional arguments that ``update_one`` and ``update_many`` have in common: filter, update, upsert."""
+
+
+def _names_one(query: Any, options: dict[str, Any]) -> bool:
+    """Whether a filter names a single document by its ``_id`` (under a collation, two may be level)."""
+    if not isinstance(query, dict) or "_id" not in query or options.get("collation") is not None:
+        return False
+    identity = query["_id"]
+    if isinstance(identity, (re.Pattern, Regex)):
+        return False
+    return not (isinstance(identity, dict) and any(str(key).startswith("$") for key in identity))
+
+
+def _is_own_duplicate(error: DuplicateKeyError) -> bool:
+    """Whether the ``_id`` is there because an earlier run of the same insert, whose answer was lost, put it there."""
+    attempts: tuple[Attempt, ...] = getattr(error, "attempts", ())
+    pattern = (error.details or {}).get("keyPattern")
+    return pattern == {"_id": 1} and any(attempt.fault is Fault.UNKNOWN for attempt in attempts[:-1])
+
+
 class ModelCollection(Collection):
     """A collection whose operations run under a model's own policy."""
 
 
 _OPERATIONS = (
-    "aggregate", "bulk_write", "count_documents", "create_index", "create_indexes", "delete_many", "delete_one", "distinct",
-    "drop", "drop_index", "drop_indexes", "estimated_document_count", "find_one", "find_one_and_delete",
+    "aggregate", "bulk_write", "count_documents", "create_index", "create_indexes", "delete_many", "delete_one",
+    "distinct", "drop", "drop_index", "drop_indexes", "estimated_document_count", "find_one", "find_one_and_delete",
     "find_one_and_replace", "find_one_and_update", "index_information", "insert_many", "insert_one", "list_indexes",
     "options", "rename", "replace_one", "update_many", "update_one",
 )  # fmt: skip

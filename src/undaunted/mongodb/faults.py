@@ -16,7 +16,6 @@ from pymongo import errors as driver
 from undaunted.core.attempt import Failure
 from undaunted.core.fault import Fault
 from undaunted.core.operation import Kind
-
 from undaunted.mongodb.operations import GET_MORE
 
 if TYPE_CHECKING:

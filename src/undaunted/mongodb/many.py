@@ -42,10 +42,11 @@ def run_whole(collection: Collection, session: ClientSession | None, write: Call
     """
     client = cast("MongoClient", collection.database.client)
     bound = session or seams.bound_session(client)
-    is_wanted = (
-        scope.policy_in_force(client.guard).many_writes == "transaction" and collection.write_concern.acknowledged
-    )
-    if (bound is not None and bound.in_transaction) or not is_wanted:
+    policy = scope.policy_in_force(client.guard)
+    if not collection.write_concern.acknowledged:
+        with pymongo.timeout(at_least(policy.deadline_s)):  # the driver sends it past the place where calls are bounded
+            return write(session=session)
+    if (bound is not None and bound.in_transaction) or policy.many_writes == "plain":
         return write(session=session)
 
     def body(inner: ClientSession) -> T:

@@ -142,8 +142,11 @@ def _copied(flag: Any) -> Any:
 
 
 def reachable_documents(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[BaseDocument]:
-    """The documents that a function is given: arguments, what it closes over, its own object, and one level into
-    their lists, tuples, sets and dicts."""
+    """The documents that a function is given.
+
+    These are its arguments, what it closes over, its own object, and what is one level down in lists, tuples, sets and
+    dicts among them.
+    """
     cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _is_filled(cell)]
     candidates = [getattr(function, "__self__", None), *args, *kwargs.values(), *cells]
     found: list[BaseDocument] = []

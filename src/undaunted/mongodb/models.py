@@ -7,7 +7,6 @@ import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import mongoengine
-from bson import ObjectId
 from mongoengine.base.metaclasses import TopLevelDocumentMetaclass
 from mongoengine.connection import DEFAULT_CONNECTION_NAME
 from mongoengine.context_managers import set_write_concern
@@ -19,7 +18,7 @@ from undaunted.mongodb.memory import current_memory
 from undaunted.mongodb.routing import ContextMeta, route_of, set_route
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from undaunted.mongodb.database import Collection, Database
 
@@ -32,7 +31,7 @@ DynamicEmbeddedDocument = mongoengine.DynamicEmbeddedDocument
 class DocumentMetaclass(TopLevelDocumentMetaclass):  # type: ignore[misc]  # MongoEngine is untyped
     """Keeps a class's database, collection and name apart for each context (see `undaunted.mongodb.routing`)."""
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> Any:  # noqa: D102
+    def __new__(mcs, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> Any:
         if not any(issubclass(base, mongoengine.Document) for base in bases):
             return type.__new__(mcs, name, bases, attrs)  # a mixin is no document
         _check_inheritance(name, bases, attrs)
@@ -47,18 +46,18 @@ class DocumentMetaclass(TopLevelDocumentMetaclass):  # type: ignore[misc]  # Mon
         return made
 
     @property
-    def _collection(cls) -> Collection | None:
+    def _collection(cls) -> Collection | None:  # noqa: N805  # a class is the instance of a metaclass
         """The collection in use in this context, or None before its first use there."""
         found: Collection | None = cls._undaunted_current()
         return found
 
     @_collection.setter
-    def _collection(cls, value: Collection | None) -> None:
+    def _collection(cls, value: Collection | None) -> None:  # noqa: N805
         """MongoEngine forgets a collection by setting None; what it sets back later is known here anyway."""
         if value is None and "_undaunted_collections" in cls.__dict__:
             cls._undaunted_forget()
 
-    def __setattr__(cls, name: str, value: Any) -> None:
+    def __setattr__(cls, name: str, value: Any) -> None:  # noqa: N805
         if name != "_get_collection_name" or "_undaunted_collections" not in cls.__dict__:
             super().__setattr__(name, value)
         elif isinstance(value, classmethod):  # switch_collection comes
@@ -77,9 +76,9 @@ def _check_inheritance(name: str, bases: tuple[type, ...], attrs: dict[str, Any]
     if not parents:
         return
     meta: dict[str, Any] = attrs.get("meta", {})
-    if meta.get("abstract") and not parents[0]._meta.get("abstract", False):
+    if meta.get("abstract") and not parents[0]._meta.get("abstract", False):  # noqa: SLF001
         raise ValueError("Abstract document cannot have non-abstract base")
-    if "collection" in meta and not parents[0]._meta.get("abstract", True):
+    if "collection" in meta and not parents[0]._meta.get("abstract", True):  # noqa: SLF001
         warnings.warn(f"Trying to set a collection on a subclass ({name})", SyntaxWarning, stacklevel=4)
         attrs["meta"] = {key: value for key, value in meta.items() if key != "collection"}
 
@@ -88,10 +87,34 @@ class _InstanceCollection:
     """What ``document._collection`` reads; an instance that was switched by itself has its own."""
 
     def __get__(self, instance: Any, owner: Any) -> Any:
-        return owner._undaunted_current()
+        return owner._undaunted_current()  # noqa: SLF001
 
 
-class DocumentMixin(metaclass=DocumentMetaclass):
+if TYPE_CHECKING:
+
+    class _Model:
+        """What MongoEngine's documents bring to the mixin."""
+
+        _meta: ClassVar[dict[str, Any]]
+        _fields: ClassVar[dict[str, Any]]
+        _created: bool
+        ensure_indexes: ClassVar[Callable[[], None]]
+        _get_capped_collection: ClassVar[Callable[[], Any]]
+        _get_timeseries_collection: ClassVar[Callable[[], Any]]
+
+        def __setitem__(self, name: str, value: Any) -> None: ...
+        def _get_changed_fields(self) -> list[str]: ...
+        def _mark_as_changed(self, key: str) -> None: ...
+        def _save_create(self, doc: dict[str, Any], force_insert: Any, write_concern: dict[str, Any]) -> Any: ...
+        def save(self, *args: Any, **kwargs: Any) -> Any: ...
+        def modify(self, *args: Any, **kwargs: Any) -> Any: ...
+        def reload(self, *args: Any, **kwargs: Any) -> Any: ...
+
+else:
+    _Model = object
+
+
+class DocumentMixin(_Model, metaclass=DocumentMetaclass):
     """Makes a MongoEngine document that has a base of its own undaunted: ``class Order(DocumentMixin, Base)``.
 
     Attributes:
@@ -115,7 +138,7 @@ class DocumentMixin(metaclass=DocumentMetaclass):
     @classmethod
     def _get_collection_name(cls) -> Any:
         route = route_of(cls)
-        return route.collections[-1] if route.collections else cls._meta.get("collection")  # type: ignore[attr-defined]
+        return route.collections[-1] if route.collections else cls._meta.get("collection")
 
     @classmethod
     def _get_db(cls) -> Database:
@@ -123,7 +146,7 @@ class DocumentMixin(metaclass=DocumentMetaclass):
 
     @classmethod
     def _undaunted_alias(cls) -> str:
-        alias: str = cls._meta.get("db_alias", DEFAULT_CONNECTION_NAME)  # type: ignore[attr-defined]
+        alias: str = cls._meta.get("db_alias", DEFAULT_CONNECTION_NAME)
         return alias
 
     @classmethod
@@ -139,7 +162,7 @@ class DocumentMixin(metaclass=DocumentMetaclass):
         cls._undaunted_collections.pop((cls._undaunted_alias(), cls._get_collection_name()), None)
 
     @classmethod
-    def _get_collection(cls) -> Collection:
+    def _get_collection(cls) -> Collection | None:
         """The collection of this context; makes its indexes on first use, as MongoEngine does."""
         found = cls._undaunted_current()
         if found is not None:
@@ -147,18 +170,18 @@ class DocumentMixin(metaclass=DocumentMetaclass):
         db = cls._get_db()
         alias, name = cls._undaunted_alias(), cls._get_collection_name()
         if name is None:
-            return None  # type: ignore[return-value]  # an abstract document, as in MongoEngine
+            return None  # an abstract document, as in MongoEngine
         made = cls._undaunted_make(db, name)
         policy = connection.model_policy(alias, cls)
         if policy is not None:
             made = made.under(policy)
-        if not cls._meta.get("auto_create_index", True):  # type: ignore[attr-defined]
+        if not cls._meta.get("auto_create_index", True):
             cls._undaunted_collections[alias, name] = made
         elif db.client.is_primary:
             cls._undaunted_collections[alias, name] = made
             try:
                 # outside of any transaction that is open here: a server makes no index within one
-                contextvars.Context().run(_in_route, cls, alias, name, cls.ensure_indexes)  # type: ignore[attr-defined]
+                contextvars.Context().run(_in_route, cls, alias, name, cls.ensure_indexes)
             except BaseException:
                 cls._undaunted_collections.pop((alias, name), None)
                 raise
@@ -168,67 +191,66 @@ class DocumentMixin(metaclass=DocumentMetaclass):
     def _undaunted_make(cls, db: Database, name: str) -> Collection:
         from undaunted.mongodb.database import Collection  # noqa: PLC0415
 
-        meta = cls._meta  # type: ignore[attr-defined]
+        meta = cls._meta
         if meta.get("max_size") or meta.get("max_documents"):
-            return Collection.of(cls._get_capped_collection())  # type: ignore[attr-defined]
+            return Collection.of(cls._get_capped_collection())
         if meta.get("timeseries"):
-            return Collection.of(cls._get_timeseries_collection())  # type: ignore[attr-defined]
+            return Collection.of(cls._get_timeseries_collection())
         return db[name]
 
     # -- what it was before ---------------------------------------------------------------------
 
     def _mark_as_changed(self, key: str) -> None:
         memory = current_memory.get()
-        if memory is not None and not memory.knows(self):  # type: ignore[arg-type]
-            field = self._fields.get(key.split(".", 1)[0])  # type: ignore[attr-defined]
+        if memory is not None and not memory.knows(self):
+            field = self._fields.get(key.split(".", 1)[0])
             if isinstance(field, mongoengine.fields.ComplexBaseField) or "." in key:
-                memory.met_changed(self)  # type: ignore[arg-type]
-            memory.remember(self)  # type: ignore[arg-type]
-        super()._mark_as_changed(key)  # type: ignore[misc]
+                memory.met_changed(self)
+            memory.remember(self)
+        super()._mark_as_changed(key)
 
     def _remember(self) -> None:
         memory = current_memory.get()
-        if memory is None or memory.knows(self):  # type: ignore[arg-type]
+        if memory is None or memory.knows(self):
             return
-        if not self._created and self._get_changed_fields():  # type: ignore[attr-defined]
-            memory.met_changed(self)  # type: ignore[arg-type]
-        memory.remember(self)  # type: ignore[arg-type]
+        if not self._created and self._get_changed_fields():
+            memory.met_changed(self)
+        memory.remember(self)
 
     def save(self, *args: Any, **kwargs: Any) -> Any:
         """As MongoEngine's. A new document's ``_id`` is made before the first attempt, and stays if that is unknown."""
         self._remember()
-        return super().save(*args, **kwargs)  # type: ignore[misc]
+        return super().save(*args, **kwargs)
 
     def modify(self, *args: Any, **kwargs: Any) -> Any:
         """As MongoEngine's."""
         self._remember()
-        return super().modify(*args, **kwargs)  # type: ignore[misc]
+        return super().modify(*args, **kwargs)
 
     def reload(self, *args: Any, **kwargs: Any) -> Any:
         """As MongoEngine's."""
         self._remember()
-        return super().reload(*args, **kwargs)  # type: ignore[misc]
+        return super().reload(*args, **kwargs)
 
     def _save_create(self, doc: dict[str, Any], force_insert: Any, write_concern: dict[str, Any]) -> Any:
-        id_name = self._meta["id_field"]  # type: ignore[attr-defined]
-        if "_id" in doc or not isinstance(self._fields[id_name], ObjectIdField):  # type: ignore[attr-defined]
-            return super()._save_create(doc, force_insert, write_concern)  # type: ignore[misc]
-        doc["_id"] = ObjectId()
+        id_name = self._meta["id_field"]
+        if "_id" in doc or not isinstance(self._fields[id_name], ObjectIdField):
+            return super()._save_create(doc, force_insert, write_concern)
         try:
             with set_write_concern(self._get_collection(), write_concern) as collection:
-                collection.insert_one(doc)
+                return collection.insert_one(doc).inserted_id
         except OutcomeUnknown:
-            # The server may have it: a second save() must meet this document and not make another.
-            self[id_name] = doc["_id"]  # type: ignore[index]
+            # The server may have it, under the _id that the driver made before it sent anything: a second save()
+            # must meet this document and not make another.
+            self[id_name] = doc["_id"]
             raise
-        return doc["_id"]
 
 
 def _in_route(document_class: Any, alias: str, name: str, action: Any) -> None:
     """Run `action` with the class routed as it is here, in a context that holds nothing else of the caller's."""
-    if alias != document_class._undaunted_alias():
-        document_class._meta["db_alias"] = alias
-    if name != document_class._get_collection_name():
+    if alias != document_class._undaunted_alias():  # noqa: SLF001
+        document_class._meta["db_alias"] = alias  # noqa: SLF001
+    if name != document_class._get_collection_name():  # noqa: SLF001
         set_route(document_class, route_of(document_class).entering(name))
     action()
 
@@ -237,6 +259,9 @@ class Document(DocumentMixin, mongoengine.Document):  # type: ignore[misc]  # Mo
     """`mongoengine.Document`, kept undaunted."""
 
     meta: ClassVar[dict[str, Any]] = {"abstract": True}
+
+    if TYPE_CHECKING:
+        objects: ClassVar[Any]
 
 
 class DynamicDocument(Document, mongoengine.DynamicDocument):  # type: ignore[misc]  # MongoEngine is untyped

@@ -32,7 +32,8 @@ def describe(  # positional, since the cache's key is made on every command
     Args:
         name: The server's name of the command.
         is_read: The driver calls it a read, and it neither writes (``$out``) nor is a bare command.
-        is_numbered: The driver sends it with a transaction number, so the server applies it once however often it comes.
+        is_numbered: The driver sends it with a transaction number, so the server applies it once however often it
+            comes.
         is_declared_idempotent: Its caller said that running it twice does no harm.
         needs_primary: Only the primary can serve it.
     """

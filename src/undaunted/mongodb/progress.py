@@ -129,7 +129,8 @@ class Progress:
         """Add to `error` why the scan was not resumed, if that is so."""
         if self.obstacle is not None and hasattr(error, "add_note"):
             error.add_note(
-                f"After {self.delivered} documents {self.obstacle}, so the scan cannot be resumed exactly: begin it anew."
+                f"After {self.delivered} documents {self.obstacle}, so the scan cannot be resumed exactly. Begin it "
+                "anew."
             )
         return error
 

@@ -14,7 +14,7 @@ across all of them; hence the ``$type`` clauses (manual: "Comparison/Sort Order"
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,7 @@ def _bracket(value: Any) -> int | None:
         return _BOOL
     if kind is float:
         return None if math.isnan(value) else _NUMBER
-    found = {int: _NUMBER, Int64: _NUMBER, str: _STRING, ObjectId: _OBJECT_ID, datetime.datetime: _DATE}
+    found = {int: _NUMBER, Int64: _NUMBER, str: _STRING, ObjectId: _OBJECT_ID, dt.datetime: _DATE}
     return found.get(kind)
 
 

@@ -8,12 +8,11 @@ supported version.
 from __future__ import annotations
 
 import inspect
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import pymongo
 from pymongo import _csot
-from pymongo.command_cursor import CommandCursor
-from pymongo.cursor import Cursor
 from pymongo.mongo_client import MongoClient
 
 from undaunted.errors import ConfigurationError, Problem
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pymongo.client_session import ClientSession
+    from pymongo.command_cursor import CommandCursor
+    from pymongo.cursor import Cursor
 
 __all__ = [
     "MINIMUM_PYMONGO",
@@ -42,16 +43,8 @@ _RETRY_PARAMETERS = (
     "retryable", "operation_id", "is_run_command", "is_aggregate_write",
 )  # fmt: skip
 _CURSOR_FIELDS = (
-    "_spec",
-    "_ordering",
-    "_skip",
-    "_limit",
-    "_projection",
-    "_collation",
-    "_query_flags",
-    "_exhaust",
-    "_data",
-)
+    "_spec", "_ordering", "_skip", "_limit", "_collation", "_query_flags", "_exhaust", "_data", "_killed",
+)  # fmt: skip
 
 
 def check_driver() -> None:
@@ -62,13 +55,24 @@ def check_driver() -> None:
     """
     if pymongo.version_tuple[:2] < MINIMUM_PYMONGO:
         _refuse(f"pymongo {pymongo.version} is too old. Install pymongo 4.17 or newer.")
-    found = set(inspect.signature(MongoClient._retry_internal).parameters)  # noqa: SLF001
-    missing = [name for name in _RETRY_PARAMETERS if name not in found]
+    missing = _missing()
     if missing:
         _refuse(
-            f"pymongo {pymongo.version} has no {', '.join(missing)} in MongoClient._retry_internal, on which retries "
-            "stand. Install a pymongo that this release of undaunted was tested with (4.17 to 4.20)."
+            f"pymongo {pymongo.version} has no {', '.join(missing)}, on which retries and cursors stand. Install a "
+            "pymongo that this release of undaunted was tested with (4.17 to 4.20)."
         )
+
+
+@lru_cache(maxsize=1)
+def _missing() -> tuple[str, ...]:
+    """What this release of pymongo lacks; looked for once, on a client that connects to nothing."""
+    known = set(inspect.signature(MongoClient._retry_internal).parameters)  # noqa: SLF001
+    lacking = [f"MongoClient._retry_internal({name}=...)" for name in _RETRY_PARAMETERS if name not in known]
+    lacking += [name for name in ("_get_bound_session", "_get_topology") if not hasattr(MongoClient, name)]
+    with MongoClient[dict[str, Any]](connect=False) as client:
+        cursor = client["undaunted"]["seams"].find()
+        lacking += [f"Cursor.{name}" for name in _CURSOR_FIELDS if not hasattr(cursor, name)]
+    return tuple(lacking)
 
 
 def _refuse(message: str) -> None:
@@ -102,7 +106,7 @@ def abandon(cursor: Cursor[Any] | CommandCursor[Any]) -> None:
 class CursorView:
     """The query of a find cursor, as far as resuming it needs to know."""
 
-    __slots__ = ("collation", "exhaust", "filter", "limit", "ordering", "projection", "skip", "tailable")
+    __slots__ = ("collation", "exhaust", "filter", "limit", "ordering", "skip", "tailable")
 
     def __init__(self, cursor: Cursor[Any]) -> None:
         self.filter: Mapping[str, Any] = cursor._spec  # noqa: SLF001
@@ -110,7 +114,6 @@ class CursorView:
         self.ordering: Sequence[tuple[str, Any]] = tuple(ordering.items()) if ordering else ()
         self.skip: int = cursor._skip  # noqa: SLF001
         self.limit: int = cursor._limit  # noqa: SLF001
-        self.projection: Any = cursor._projection  # noqa: SLF001
         self.collation: Any = cursor._collation  # noqa: SLF001
         self.tailable = bool(cursor._query_flags & 2)  # noqa: SLF001
         self.exhaust = bool(cursor._exhaust)  # noqa: SLF001

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, overload
 
 from pymongo.write_concern import WriteConcern
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Transaction", "transaction"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -32,16 +33,16 @@ class Transaction:
         self._target = target
         self._options = options
 
-    def __call__(self, function: Callable[..., T]) -> Callable[..., T]:
+    def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
         """Decorate `function`, so that each call of it is a transaction."""
 
         @functools.wraps(function)
-        def in_transaction(*args: Any, **kwargs: Any) -> T:
+        def in_transaction(*args: P.args, **kwargs: P.kwargs) -> T:
             return self.run(function, *args, **kwargs)
 
         return in_transaction
 
-    def run(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function` in a transaction, again as a whole after a rollback, and return what it returned.
 
         Inside another transaction of the same cluster it becomes part of that.
@@ -88,12 +89,16 @@ class Transaction:
         """Never reached: entering refuses."""
 
 
+@overload
+def transaction(target: type[Any] | str | None = None, **options: Any) -> Transaction: ...  # type: ignore[overload-overlap]  # a class is callable, and meant as one
+@overload
+def transaction(target: Callable[P, T], /) -> Callable[P, T]: ...
 def transaction(target: Any = None, **options: Any) -> Any:
     """Make functions transactions: ``@transaction``, ``@transaction(Order)``, ``transaction("orders").run(function)``.
 
     The function is run again as a whole when its transaction was rolled back; its commit is sent again while no answer
-    comes. Documents that it is given, or touches, are put back to what they were before each run: fields, ``id``, changed
-    fields and the created mark. Threads that it starts are outside of the transaction.
+    comes. Documents that it is given, or touches, are put back to what they were before each run: fields, ``id``,
+    changed fields and the created mark. Threads that it starts are outside of the transaction.
 
     Args:
         target: A document class, the name of a cluster, or None for MongoEngine's default connection.
