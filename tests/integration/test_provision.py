@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -356,3 +359,45 @@ def test_nodes_that_are_down_are_told_and_no_secret_is_shown(provisioning: Provi
     assert "hunter2" not in said
     provisioning.want("no-such-host.invalid")
     assert "has a name that cannot be looked up here" in provisioning.refused()
+
+
+def test_ctrl_c_leaves_what_the_next_run_finishes(
+    lab: Callable[..., MongoLab], provisioning: Provisioning, tmp_path: Path
+) -> None:
+    made = lab(nodes=4, initiated=3)
+    n4 = made.nodes[3]
+    provisioning.want(*made.nodes)
+    code = "from undaunted.cli import main; main()"
+    arguments = ["provision", "--apply", "--file", str(tmp_path / "undaunted.toml")]
+    with made.fail_point("initialSyncHangBeforeCopyingDatabases", times=None, on=[n4]):
+        with subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=-1, stderr=-1, text=True) as running:
+            try:
+                eventually(lambda: n4.address in members(made))
+                running.send_signal(signal.SIGINT)
+                _, said = running.communicate(timeout=TIMEOUT_S)
+            finally:
+                running.kill()
+        assert (running.returncode, said) == (130, "Interrupted. Run it again to see what is left to do.\n")
+    assert provisioning.apply() == ["change"]
+
+
+def test_a_lost_connection_is_looked_at_again(lab: Callable[..., MongoLab], provisioning: Provisioning) -> None:
+    made = lab(nodes=4, initiated=3)
+    provisioning.want(*made.nodes)
+    with made.fail_command(["replSetReconfig"], close_connection=True, app_name="undaunted provision") as lost:
+        assert provisioning.apply() == ["add", "change"]
+        assert lost.hits == 1
+    assert len(members(made)) == 4
+
+
+def test_a_frozen_member_is_told(lab: Callable[..., MongoLab], provisioning: Provisioning) -> None:
+    made = lab(nodes=3, initiated=3)
+    frozen = next(node for node in made.nodes if node is not made.primary())
+    provisioning.want(*made.nodes)
+    made.freeze(frozen)
+    told = provisioning.run("--apply")
+    assert (told["exit_code"], told["steps"], told["refusals"]) == (2, [], [])
+    assert told["unreachable"][0]["node"] == frozen.address
+    assert told["unreachable"][0]["reason"].startswith("gives no answer within 3 s")
+    made.thaw(frozen)
+    eventually(lambda: provisioning.run()["exit_code"] == 0)
