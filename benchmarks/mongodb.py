@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mongoengine
+
 import undaunted
 from undaunted.lab import MongoLab
 from undaunted.mongodb import Document, fields
@@ -72,13 +73,15 @@ def compare(rounds: int, calls: int) -> list[tuple[str, float, float, float, flo
                 pairs.append((taken[id(plain)], taken[id(ours)]))
         added = sorted(mine - theirs for theirs, mine in pairs)
         quarter = len(added) // 4
-        found.append((
-            name,
-            statistics.median(theirs for theirs, _ in pairs),
-            statistics.median(mine for _, mine in pairs),
-            statistics.median(added),
-            added[-1 - quarter] - added[quarter],
-        ))
+        found.append(
+            (
+                name,
+                statistics.median(theirs for theirs, _ in pairs),
+                statistics.median(mine for _, mine in pairs),
+                statistics.median(added),
+                added[-1 - quarter] - added[quarter],
+            )
+        )
     return found
 
 
@@ -90,7 +93,9 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="write the table to this file too")
     options = parser.parse_args()
     with MongoLab() as lab:
-        mongoengine.register_connection("plain", name="bench", host=lab.uri, w="majority", uuidRepresentation="standard")
+        mongoengine.register_connection(
+            "plain", name="bench", host=lab.uri, w="majority", uuidRepresentation="standard"
+        )
         settings = lab.settings_for("bench")
         settings["clusters"]["bench"]["database"] = "bench"
         undaunted.configure(settings)

@@ -38,7 +38,7 @@ BATCH = 100
 ENDING_S = 60.0
 
 
-class OperationRaised(Exception):  # noqa: N818  # a signal between two frames; the ledger has the error
+class OperationRaised(Exception):  # a signal between two frames; the ledger has the error
     """The shop raised, and the ledger knows."""
 
 

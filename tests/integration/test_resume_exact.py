@@ -5,7 +5,7 @@ Held against a real server, whose own sorting and comparing across types is what
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import pymongo
@@ -33,7 +33,7 @@ VALUES = st.one_of(
     st.sampled_from([-1.5, 0.0, 2.5]),
     st.sampled_from(["", "a", "b", "B"]),
     st.sampled_from([ObjectId("0" * 24), ObjectId("f" * 24)]),
-    st.sampled_from([datetime.datetime(2020, 1, 1), datetime.datetime(2026, 1, 1)]),  # noqa: DTZ001
+    st.sampled_from([dt.datetime(2020, 1, 1), dt.datetime(2026, 1, 1)]),  # noqa: DTZ001
     st.sampled_from([Decimal128("1"), b"bytes"]),
     st.lists(st.one_of(st.integers(-3, 3), st.none(), st.sampled_from(["a"])), max_size=3),
     st.dictionaries(st.sampled_from(["x"]), st.integers(0, 2)),

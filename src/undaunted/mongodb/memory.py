@@ -42,21 +42,21 @@ class Memory:
         for document in documents:
             self.remember(document)
 
-    def remember(self, document: BaseDocument) -> None:
+    def remember(self, document: Any) -> None:
         """Keep `document` as it is now, unless it is known already or was made by the body itself."""
         key = id(document)
         if key not in self._restorers and key not in self._born:
             self._restorers[key] = (document, _capture(document))
 
-    def born(self, document: BaseDocument) -> None:
+    def born(self, document: Any) -> None:
         """Note a document that the body made: the next run makes one of its own."""
         self._born[id(document)] = document
 
-    def knows(self, document: BaseDocument) -> bool:
+    def knows(self, document: Any) -> bool:
         """Whether `document` can be put back, or need not be."""
         return id(document) in self._restorers or id(document) in self._born
 
-    def met_changed(self, document: BaseDocument) -> None:
+    def met_changed(self, document: Any) -> None:
         """Note a document that was met only after it had been changed in place."""
         if not self.knows(document):
             self.uncertain = type(document).__name__
@@ -87,7 +87,7 @@ def _capture(value: Any) -> Callable[[], Any]:
     return lambda: value
 
 
-def _capture_document(document: BaseDocument) -> Callable[[], Any]:
+def _capture_document(document: Any) -> Callable[[], Any]:
     data = {name: _capture_part(v) for name, v in document._data.items()}  # noqa: SLF001
     flags = {name: _copied(getattr(document, name, _ABSENT)) for name in _FLAGS}
 

@@ -10,7 +10,7 @@ from undaunted.backend import directory
 from undaunted.engine.context import current_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from undaunted.core.policy import Policy
     from undaunted.engine.guard import Guard
@@ -21,7 +21,7 @@ _MODEL_POLICY: ContextVar[Policy | None] = ContextVar("undaunted_mongodb_model_p
 
 
 @contextmanager
-def under(policy: Policy | None) -> Iterator[None]:
+def under(policy: Policy | None) -> Generator[None]:
     """Run the block's operations under a model's own policy; None leaves what is in force."""
     if policy is None:
         yield

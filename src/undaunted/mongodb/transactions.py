@@ -56,7 +56,7 @@ class Transaction:
         if bound is not None and bound.in_transaction:
             return function(*args, **kwargs)
         memory = Memory(reachable_documents(function, args, kwargs))
-        options = {"write_concern": WriteConcern("majority"), **self._options}
+        options: dict[str, Any] = {"write_concern": WriteConcern("majority"), **self._options}
 
         def body(session: ClientSession) -> T:
             token = current_memory.set(memory)

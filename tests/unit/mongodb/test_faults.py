@@ -102,14 +102,13 @@ def test_what_an_error_means_for_a_whole_transaction(error: Exception, fault: Fa
 
 def test_mongoengine_wrappers_are_looked_through() -> None:
     hidden = answer(251, "TransientTransactionError")
-    try:
+    with pytest.raises(mongoengine.OperationError) as caught:
         try:
             raise hidden
         except driver.OperationFailure:
             raise mongoengine.OperationError("Could not save document") from None
-    except mongoengine.OperationError as error:
-        assert driver_error(error) is hidden
-        assert fault_of(error, UNIT, sent=True) is Fault.ROLLED_BACK
+    assert driver_error(caught.value) is hidden
+    assert fault_of(caught.value, UNIT, sent=True) is Fault.ROLLED_BACK
 
 
 def test_bulk_write_concern_errors_carry_their_code_inside() -> None:

@@ -19,7 +19,7 @@ class Basket(Document):
     extra = fields.DictField()
     line = fields.EmbeddedDocumentField(Line)
     lines = fields.EmbeddedDocumentListField(Line)
-    meta = {"auto_create_index": False}  # noqa: RUF012
+    meta = {"auto_create_index": False}
 
 
 def basket() -> Basket:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,7 +123,7 @@ def test_the_reason_is_told_with_the_error() -> None:
 
 
 def test_dates_and_ids_are_keys() -> None:
-    when, identity = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc), ObjectId()
+    when, identity = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc), ObjectId()
     assert sort_key({"a": when, "_id": identity}, (("a", -1), ("_id", 1))) == (when, identity)
 
 

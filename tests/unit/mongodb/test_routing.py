@@ -45,7 +45,7 @@ def place(document_class: Any) -> tuple[str, str]:
 
 
 class Base(mongoengine.Document):
-    meta = {"abstract": True, "auto_create_index": False}  # noqa: RUF012
+    meta = {"abstract": True, "auto_create_index": False}
 
 
 @pytest.mark.parametrize(
