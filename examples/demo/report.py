@@ -28,6 +28,8 @@ WRITES = ("save new", "save changed", "update one", "update many")
 READS = ("point read",)
 SCANS = ("scan",)
 
+PLAIN: dict[str, Any] = {"box": SIMPLE, "padding": (0, 1, 0, 0), "title_justify": "left"}
+
 Effects = dict[str, list[int]]
 
 
@@ -155,9 +157,7 @@ def rows(judgement: Judgement) -> dict[str, str]:
 
 def show(console: Console, judgements: Sequence[Judgement], episodes: Sequence[Episode]) -> None:
     """Print the ledger, as one table for all and one for each view into it."""
-    whole = Table(
-        title="The ledger, checked against the database at majority read concern", title_justify="left", box=SIMPLE
-    )
+    whole = Table(title="The ledger, checked against the database at majority read concern", box=SIMPLE)
     whole.add_column("")
     for judgement in judgements:
         whole.add_column(judgement.title, justify="right")
@@ -176,12 +176,13 @@ def show(console: Console, judgements: Sequence[Judgement], episodes: Sequence[E
 
 
 def _by_operation(judgements: Sequence[Judgement]) -> Table:
-    table = Table(title="By operation (a change saved twice cannot be seen: it sets the same)", box=SIMPLE)
-    table.title_justify = "left"
+    table = Table(
+        title="By operation; applied: of those raised (a change saved twice is not seen: it sets the same)", **PLAIN
+    )
     table.add_column("operation", no_wrap=True)
     table.add_column("side", no_wrap=True)
     columns = ("acknowledged", "raised", "applied_though_raised", "open", "lost", "doubled", "torn")
-    for column in ("ok", "raised", "..applied", "open", "lost", "twice", "part"):
+    for column in ("ok", "raised", "applied", "open", "lost", "twice", "part"):
         table.add_column(column, justify="right", no_wrap=True)
     for kind in (*WRITES, *READS, *SCANS):
         for judgement in judgements:
@@ -195,8 +196,7 @@ def _by_operation(judgements: Sequence[Judgement]) -> Table:
 
 
 def _by_fault(judgements: Sequence[Judgement], episodes: Sequence[Episode]) -> Table:
-    table = Table(title="By fault: the longest time without a write / without a read", box=SIMPLE)
-    table.title_justify = "left"
+    table = Table(title="By fault: the longest time without a write / without a read", **PLAIN)
     table.add_column("fault")
     table.add_column("new primary after", justify="right")
     for judgement in judgements:

@@ -185,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; see the module's docstring for what it returns."""
     options = arguments(argv)
     signal.signal(signal.SIGTERM, _terminate)
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=100)
     try:
         return run(console, options)
     except KeyboardInterrupt:

@@ -131,7 +131,7 @@ def _plot(panel: Any, track: Track, *, started_s: float, ended_s: float, top: fl
         low, high, height = gap.started_s - started_s, gap.ended_s - started_s, top * 0.55
         panel.annotate("", (low, height), (high, height), arrowprops={"arrowstyle": "<->", "color": _INK})
         words = f" {gap.length_s:.1f} s without a write "
-        panel.text((low + high) / 2, height + top * 0.03, words, ha="center", va="bottom", fontsize=10, color=_INK)
+        panel.text(low, height + top * 0.03, words, ha="left", va="bottom", fontsize=10, color=_INK)
     panel.set_ylim(0, top * 1.18)
     panel.set_ylabel("a second")
     panel.grid(axis="y", color="#dddddd", linewidth=0.6, zorder=0)
