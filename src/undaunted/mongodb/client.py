@@ -39,6 +39,10 @@ _LOGIN_REFUSED = 18
 _FIRST_WAIT_MS = 500
 """How long a first attempt waits for a node or a connection before it becomes a matter of the deadline."""
 
+_CONNECTS = 3
+"""What a connection may cost, in times of ``connectTimeoutMS``: TCP, TLS or a second address, and the first hello. With
+a deadline shorter than that, each attempt pays for a timeout of its own."""
+
 _READS = {"fallback": PrimaryPreferred(), "replica": SecondaryPreferred(), "any": Nearest()}
 _PRIMARY_MODE = ReadPreference.PRIMARY.mode
 _FAREWELL_S = 1.0
@@ -72,9 +76,11 @@ class MongoClient(DriverClient[dict[str, Any]]):
             "waitQueueTimeoutMS": min(_FIRST_WAIT_MS, deadline_ms),
             "socketTimeoutMS": deadline_ms,
         }
-        self._undaunted_is_bounded = not any(given.has(name) for name in bounds)
-        defaults = {**_DEFAULTS, **bounds} if self._undaunted_is_bounded else _DEFAULTS
+        is_bounded = not any(given.has(name) for name in bounds)
+        defaults = {**_DEFAULTS, **bounds} if is_bounded else _DEFAULTS
         kwargs.update({name: value for name, value in defaults.items() if not given.has(name)})
+        connect_s = kwargs.get("connectTimeoutMS", float("inf")) / 1000  # in the connection string: not known here
+        self._undaunted_is_bounded = is_bounded and guard.policy.deadline_s >= 1 + _CONNECTS * connect_s
         listeners = list(kwargs.pop("event_listeners", None) or ())
         super().__init__(*args, event_listeners=[*listeners, TopologyWatch(guard)], **kwargs)
 

@@ -15,6 +15,7 @@ from pymongo.collection import Collection as DriverCollection
 from pymongo.database import Database as DriverDatabase
 from pymongo.errors import DuplicateKeyError
 from pymongo.results import InsertOneResult
+from pymongo.write_concern import WriteConcern
 
 from undaunted.core.fault import Fault
 from undaunted.mongodb import scope, seams
@@ -109,6 +110,14 @@ class Collection(DriverCollection[dict[str, Any]]):
             found.policy = self.policy
         return found
 
+    @property
+    def write_concern(self) -> WriteConcern:
+        """As pymongo's; within a transaction none, since the transaction as a whole has one."""
+        bound = seams.bound_session(self._guarded_client)
+        if bound is not None and bound.in_transaction:
+            return _NO_CONCERN
+        return super().write_concern
+
     # -- cursors ----------------------------------------------------------------------------------
 
     def find(self, *args: Any, **kwargs: Any) -> Cursor:
@@ -185,6 +194,7 @@ class Collection(DriverCollection[dict[str, Any]]):
         return run_whole(self, session, functools.partial(super().bulk_write, given, *args, **kwargs))
 
 
+_NO_CONCERN = WriteConcern()
 _COMMON_ARGUMENTS = 3
 """Positional arguments that ``update_one`` and ``update_many`` have in common: filter, update, upsert."""
 

@@ -169,7 +169,7 @@ def _remaining_s(policy: Policy) -> float:
     return at_least(call.remaining_s() if call is not None else policy.deadline_s)
 
 
-class _HandBack(Exception):  # noqa: N818  # a signal between two frames, never seen by a caller
+class _HandBack(Exception):  # a signal between two frames, never seen by a caller
     """Takes the next execution out of the driver's hands."""
 
 

@@ -119,8 +119,8 @@ class DocumentMixin(_Model, metaclass=DocumentMetaclass):
 
     Attributes:
         __undaunted__: Which cluster the class lives in and what bounds its operations: ``{"cluster": "orders",
-            "profile": "web", "reads": "fallback", "deadline": "2s", "idempotent": True}``, each key optional. Without
-            a cluster the class keeps its ``meta["db_alias"]``.
+            "profile": "web", "reads": "fallback", "retry.deadline": "2s", "idempotent": True}``, each key optional.
+            Without a cluster the class keeps its ``meta["db_alias"]``.
     """
 
     __undaunted__: ClassVar[Mapping[str, Any]]
