@@ -367,7 +367,9 @@ def test_ctrl_c_leaves_what_the_next_run_finishes(
     made = lab(nodes=4, initiated=3)
     n4 = made.nodes[3]
     provisioning.want(*made.nodes)
-    code = "from undaunted.cli import main; main()"
+    # A shell that starts tests in the background has them ignore SIGINT, and a child inherits that.
+    restored = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{restored}; from undaunted.cli import main; main()"
     arguments = ["provision", "--apply", "--file", str(tmp_path / "undaunted.toml")]
     with made.fail_point("initialSyncHangBeforeCopyingDatabases", times=None, on=[n4]):
         with subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=-1, stderr=-1, text=True) as running:
