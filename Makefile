@@ -34,7 +34,7 @@ test-unit: $(VENV)/test ## Tests without node faults: unit, contract, docs (ARGS
 
 .PHONY: test-integration
 test-integration: $(VENV)/test ## Tests that make the nodes of real clusters fail
-	$(PYTEST) tests/faults tests/integration --timeout=300 --durations=15 $(ARGS)
+	$(PYTEST) $(wildcard tests/faults tests/integration) --timeout=300 --durations=15 $(ARGS)
 
 .PHONY: coverage
 coverage: $(VENV)/test ## The unit tests, and which lines and branches they missed; core must be at 100 %
