@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import itertools
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import mongoengine
 import pytest
-
-import undaunted
 from tests.integration.mongodb.commands import RECORDER
 from tests.integration.mongodb.documents import Documents, define
+
+import undaunted
 from undaunted.mongodb import Document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from undaunted.lab import MongoLab
+    from undaunted.lab.failpoints import FailPoint
 
 _NUMBERS = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "soak: takes minutes, so it runs only where it is asked for, with `-m soak`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long ones out of the ordinary run."""
+    if "soak" in str(config.option.markexpr):
+        return
+    long = [item for item in items if item.get_closest_marker("soak")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture
@@ -56,6 +72,21 @@ def configure(settings: Callable[..., dict[str, Any]]) -> Iterator[Callable[...,
         yield declare
     finally:
         undaunted.close()
+
+
+class Strike(Protocol):
+    """Makes commands of undaunted's own clients fail, for a ``with`` block; cut off, unless a fault is named."""
+
+    def __call__(self, *commands: str, times: int | None = 1, **fault: Any) -> AbstractContextManager[FailPoint]: ...
+
+
+@pytest.fixture
+def strike(lab: MongoLab) -> Strike:
+    def fail(*commands: str, times: int | None = 1, **fault: Any) -> AbstractContextManager[FailPoint]:
+        fault = fault or {"close_connection": True}
+        return lab.fail_command(commands, times=times, app_name="undaunted", **fault)
+
+    return fail
 
 
 @pytest.fixture

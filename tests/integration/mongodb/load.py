@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.integration.mongodb.documents import Documents
+    from typing_extensions import Self
 
 __all__ = ["Audit", "Entry", "Load", "seed_rows"]
 
@@ -104,7 +105,7 @@ class Load:
         self._numbers = itertools.count()
         self._failures: list[BaseException] = []
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         """Seed and start; returns when every kind has had its first success."""
         seed_rows(self.documents, _ROWS)
         self._groups = [f"group-{number}" for number in range(20)]
@@ -281,11 +282,13 @@ class _Own:
 
     def bulk(self, key: str) -> None:
         group = f"group-{self._number % 20}"
-        self._documents.Item._get_collection().bulk_write([
-            InsertOne({"key": key}),
-            UpdateOne({"key": f"{group}-0"}, {"$push": {"marks": key}}),
-            UpdateMany({"group": group, "key": {"$ne": f"{group}-0"}}, {"$push": {"marks": key}}),
-        ])
+        self._documents.Item._get_collection().bulk_write(
+            [
+                InsertOne({"key": key}),
+                UpdateOne({"key": f"{group}-0"}, {"$push": {"marks": key}}),
+                UpdateMany({"group": group, "key": {"$ne": f"{group}-0"}}, {"$push": {"marks": key}}),
+            ]
+        )
 
     # Reads and scans check what they get; an AssertionError there fails the test at once.
 
@@ -349,11 +352,13 @@ def _check_scan(found: Iterator[int]) -> None:
         twice = sorted(k for k, n in times.items() if n > 1)
         missing = sorted(set(range(_ROWS)) - set(keys))
         raise AssertionError(
-            f"a scan gave {len(keys)} rows: {len(twice)} twice from {twice[:1]}, {len(missing)} missing from {missing[:1]}"
+            f"a scan gave {len(keys)} rows: {len(twice)} twice from {twice[:1]}, "
+            f"{len(missing)} missing from {missing[:1]}"
         )
 
 
 # -- how often each write is in the database: (entry, times, how often it must be) -----------------------
+
 
 def _inserted(ledger: list[Entry], store: Any) -> Iterator[tuple[Entry, int, int]]:
     expected = {"save_new": 1, "insert_one": 1, "insert_many": _MANY}

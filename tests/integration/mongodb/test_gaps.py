@@ -11,11 +11,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-
 from tests.integration.mongodb.load import READS, SINGLE, Load
 
 if TYPE_CHECKING:
     from tests.integration.mongodb.documents import Documents
+
     from undaunted.lab import MongoLab
 
 pytestmark = pytest.mark.integration
@@ -90,7 +90,9 @@ def test_rolling_restart(lab: MongoLab, shop: Documents) -> None:
     with Load(shop, lab.uri) as load:
         lab.rolling_restart()
         load.go_on()
-    print(f"rolling restart: longest gap without writes {load.gap(SINGLE):.2f} s, without reads {load.gap(READS):.2f} s")
+    print(
+        f"rolling restart: longest gap without writes {load.gap(SINGLE):.2f} s, without reads {load.gap(READS):.2f} s"
+    )
     load.audit().assert_clean()
 
 
