@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pymongo
@@ -12,6 +13,7 @@ from pymongo.read_preferences import Nearest, PrimaryPreferred, ReadPreference, 
 
 from undaunted.core.operation import Kind, Operation
 from undaunted.engine import sync
+from undaunted.engine.call import current_call
 from undaunted.mongodb import scope, seams
 from undaunted.mongodb.database import Database
 from undaunted.mongodb.errors import CredentialsRefused
@@ -165,6 +167,9 @@ class MongoClient(DriverClient[dict[str, Any]]):
     ) -> Any:
         guard = self._undaunted_guard
         policy = scope.policy_in_force(guard)
+        outer_s = seams.outer_remaining_s()
+        if outer_s is not None and outer_s < policy.deadline_s and current_call() is None:
+            policy = replace(policy, deadline_s=at_least(outer_s))  # the caller's own pymongo.timeout
         execution = Execution(self, func, session, bulk, operation, is_read, address, read_pref, retryable, marks)
         name = getattr(operation, "value", operation)
         if name == GET_MORE and address is not None:
