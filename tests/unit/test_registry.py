@@ -1,0 +1,163 @@
+"""The public face: settings in, aliases registered, status out, listeners, closing, and a fork's child."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import mongoengine
+import pytest
+from mongoengine import connection as registered
+
+import undaunted
+from undaunted import registry as module
+from undaunted.events import Event, PrimaryFound
+from undaunted.registry import REGISTRY, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ORDERS: dict[str, Any] = {"backend": "mongodb", "nodes": ["127.0.0.1:1"], "database": "shop"}
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    undaunted.close()
+
+
+def test_every_cluster_becomes_an_alias_and_connects_to_nothing() -> None:
+    undaunted.configure({"clusters": {"orders": ORDERS, "carts": {**ORDERS, "default": True}}})
+    assert {"orders", "carts", "default"} <= set(registered._connection_settings)
+    assert not registered._connections
+    assert mongoengine.get_connection("default") is mongoengine.get_connection("carts")
+    assert mongoengine.get_connection("orders") is not mongoengine.get_connection("carts")
+
+
+def test_status_is_plain_data_and_asks_nobody() -> None:
+    undaunted.configure({"clusters": {"orders": ORDERS}})
+    status = json.loads(json.dumps(undaunted.status()))
+    assert status["clusters"]["orders"]["nodes"] == [
+        {"address": "127.0.0.1:1", "role": "unknown", "latency_ms": None, "error": None}
+    ]
+    assert status["clusters"]["orders"]["primary"] is None
+    assert status["clusters"]["orders"]["budget"] == {"tokens": 100.0, "capacity": 100.0}
+    assert not registered._connections
+
+
+def test_configuring_again_begins_anew() -> None:
+    undaunted.configure({"clusters": {"orders": ORDERS}})
+    undaunted.configure({"clusters": {"carts": ORDERS}})
+    assert list(undaunted.status()["clusters"]) == ["carts"]
+    assert "orders" not in registered._connection_settings
+
+
+def test_wrong_settings_change_nothing() -> None:
+    undaunted.configure({"clusters": {"orders": ORDERS}})
+    with pytest.raises(undaunted.ConfigurationError, match="backend"):
+        undaunted.configure({"clusters": {"orders": {"backend": "mongo", "nodes": ["a"]}}})
+    assert list(undaunted.status()["clusters"]) == ["orders"]
+
+
+def test_closing_twice_is_harmless_and_forgets_the_aliases() -> None:
+    undaunted.configure({"clusters": {"orders": ORDERS}})
+    undaunted.close()
+    undaunted.close()
+    assert undaunted.status()["clusters"] == {}
+    assert "orders" not in registered._connection_settings
+
+
+def test_settings_are_found_without_being_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "undaunted.toml").write_text('[clusters.orders]\nbackend = "mongodb"\nnodes = ["127.0.0.1:1"]\n')
+    monkeypatch.chdir(tmp_path)
+    assert REGISTRY.knows("orders")
+    assert REGISTRY.handle("orders").guard.cluster == "orders"
+
+
+def test_an_unknown_cluster_is_told_with_the_known_ones() -> None:
+    undaunted.configure({"clusters": {"orders": ORDERS}})
+    with pytest.raises(undaunted.ConfigurationError, match="orders"):
+        REGISTRY.handle("order")
+
+
+def test_a_backend_whose_driver_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Entry:
+        name = "mongodb"
+
+        def load(self) -> Any:
+            raise ModuleNotFoundError("No module named 'mongoengine'", name="mongoengine")
+
+    monkeypatch.setattr(module, "entry_points", lambda group: [Entry()])
+    with pytest.raises(undaunted.ConfigurationError, match=r"pip install 'undaunted\[mongodb\]'"):
+        undaunted.configure({"clusters": {"orders": ORDERS}})
+    assert undaunted.status()["clusters"] == {}
+
+
+def test_a_backend_that_is_not_installed() -> None:
+    with pytest.raises(undaunted.ConfigurationError, match="no backend 'cassandra' is installed"):
+        undaunted.configure({
+            "clusters": {
+                "catalog": {
+                    "backend": "cassandra", "nodes": ["127.0.0.1"], "keyspace": "k", "local_datacenter": "dc1",
+                }
+            }
+        })  # fmt: skip
+
+
+def test_listeners_hear_and_may_leave() -> None:
+    heard: list[Event] = []
+    leave = undaunted.subscribe(heard.append, PrimaryFound)
+    event = PrimaryFound(cluster="orders", backend="mongodb", node="a:1")
+    REGISTRY.publish(event)
+    leave()
+    REGISTRY.publish(event)
+    assert heard == [event]
+    assert undaunted.status()["events"][-1]["event"] == "PrimaryFound"
+
+
+def test_one_cluster_that_cannot_be_closed_does_not_keep_the_others_open() -> None:
+    closed: list[str] = []
+
+    class Handle:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def close(self) -> None:
+            closed.append(self.name)
+            if self.name == "second":
+                raise OSError("stuck")
+
+    own = Registry()
+    own._handles = {name: Handle(name) for name in ("first", "second", "third")}  # type: ignore[misc]
+    with pytest.raises(OSError, match="stuck"):
+        own.close()
+    assert closed == ["third", "second", "first"]
+
+
+def test_a_forks_child_is_not_stuck_in_its_parents_locks() -> None:
+    """Another thread holds every lock at the moment of the fork."""
+    undaunted.configure({"clusters": {"orders": ORDERS}})
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with REGISTRY._lock, REGISTRY.handle("orders").guard.budget._lock:
+            held.set()
+            release.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if REGISTRY.handle("orders").guard.budget.tokens == 100 and undaunted.status() else 2
+        finally:
+            os._exit(code)
+    release.set()
+    thread.join()
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
