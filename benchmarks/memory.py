@@ -65,7 +65,7 @@ def main() -> int:
                 Item.objects(id=item.id).as_pymongo().first()
 
         grown = [grown_kb("good", options.calls, 2_000, good)]
-        with lab.fail_command(["find"], close_connection=True, on="all"), undaunted.options(attempts=1, deadline="20ms"):
+        with lab.fail_command(["find"], close_connection=True, on="all"), undaunted.deadline("20ms"):
             grown.append(grown_kb("failed, each tried until its deadline", options.failed // 20, 50, failed))
         for node in lab.nodes:
             lab.kill(node)
