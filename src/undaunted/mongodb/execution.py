@@ -89,11 +89,12 @@ class Execution:
     def _numbered(self, call: Call) -> Any:
         """Send a write under its transaction number.
 
-        The first time the driver makes the number, and is stopped where it would go on by itself, so that waits,
-        budget and deadline are decided in one place. From then on the driver is told not to retry, which keeps it
-        from making another number, while the command still carries the first: the server applies it once.
+        Until the command has been handed to a connection, the driver makes the number, and is stopped where it would go
+        on by itself, so that waits, budget and deadline are decided in one place. From then on the driver is told not
+        to retry, which keeps it from making another number, while the command still carries the first: the server
+        applies it once.
         """
-        if self.runs > 1:
+        if self.is_numbered is not None:
             return self.client.drive(self._tracked_write(call), self, retryable=False)
         try:
             return self.client.drive(self._tracked_write(call), self, retryable=True)
@@ -116,7 +117,7 @@ class Execution:
 
     def _tracked_write(self, call: Call) -> Callable[..., Any]:
         func, client, bulk = self.func, self.client, self.bulk
-        may_hand_back = bulk is None and self.retryable and self.runs == 1
+        may_hand_back = bulk is None and self.retryable and self.is_numbered is None
         started = False
 
         def tracked(session: Any, conn: Any, retryable: Any) -> Any:
