@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from undaunted.config import ClusterSettings, Settings
+    from undaunted.config import ClusterSettings, ModelSettings, Settings
     from undaunted.core.policy import Policy
     from undaunted.engine.guard import Guard
     from undaunted.events import Event
@@ -86,6 +86,10 @@ class Directory(Protocol):
         self, cluster: str, *, profile: str | None = None, model: str | None = None, declared: Any = None
     ) -> Policy:
         """What bounds a call of this cluster (see `undaunted.config.Settings.policy_for`)."""
+        ...
+
+    def models(self, cluster: str) -> Mapping[str, ModelSettings]:
+        """What ``[models]`` says, by dotted path; empty while no such cluster is open. Reads no settings by itself."""
         ...
 
     def publish(self, event: Event) -> None:

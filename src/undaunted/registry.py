@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from undaunted.backend import Backend, Handle
-    from undaunted.config import Loaded
+    from undaunted.config import Loaded, ModelSettings
     from undaunted.core.policy import Policy
     from undaunted.events import Event
 
@@ -128,6 +128,11 @@ class Registry:
     ) -> Policy:
         """What bounds a call of this cluster."""
         return self.loaded.settings.policy_for(cluster, profile, model, declared=declared)
+
+    def models(self, cluster: str) -> Mapping[str, ModelSettings]:
+        """What ``[models]`` says, by dotted path; empty while no such cluster is open."""
+        loaded = self._loaded
+        return loaded.settings.models if loaded is not None and cluster in self._handles else {}
 
     def publish(self, event: Event) -> None:
         """Hand an event to everybody who listens."""

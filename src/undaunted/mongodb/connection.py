@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,10 +26,21 @@ if TYPE_CHECKING:
     from undaunted.engine.guard import Guard
     from undaunted.mongodb.database import Collection, Database
 
-__all__ = ["MongoDBHandle", "alias_of", "client_of", "database", "is_current", "model_policy", "register"]
+__all__ = ["MongoDBHandle", "alias_of", "client_of", "database", "is_current", "model_policy", "place_of", "register"]
 
-_first_use = threading.RLock()
-"""MongoEngine's own first use of an alias is not locked, and two threads would make two clients."""
+
+class _FirstUse:
+    """A lock around the first use of an alias, since in MongoEngine alone two threads would make two clients."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        os.register_at_fork(after_in_child=self._renew)  # another thread of the parent may have held it
+
+    def _renew(self) -> None:
+        self.lock = threading.RLock()
+
+
+_FIRST_USE = _FirstUse()
 
 
 class MongoDBHandle:
@@ -196,7 +208,7 @@ def database(alias: str) -> Database:
     found = registered._dbs.get(alias)  # noqa: SLF001
     if found is not None:
         return cast("Database", found)
-    with _first_use:
+    with _FIRST_USE.lock:
         if alias not in registered._connection_settings and directory().knows(alias):  # noqa: SLF001
             directory().handle(alias)
         return cast("Database", registered.get_db(alias))
@@ -210,7 +222,7 @@ def is_current(alias: str, collection: Collection) -> bool:
 
 def model_policy(alias: str, document_class: type) -> Policy | None:
     """The policy of a class that has one of its own, by declaration or by ``[models]``; else None."""
-    model = f"{document_class.__module__}.{document_class.__qualname__}"
+    model = _path_of(document_class)
     declared = getattr(document_class, "__undaunted__", None)
     settings = model_settings(declared, model=model) if declared is not None else None
     found = directory()
@@ -218,6 +230,16 @@ def model_policy(alias: str, document_class: type) -> Policy | None:
         return None
     own = found.policy(alias, model=model, declared=settings)
     return own if own != found.handle(alias).guard.policy else None
+
+
+def place_of(document_class: type, alias: str) -> str:
+    """The alias where ``[models]`` puts a class that declares `alias`; the same where it says nothing."""
+    configured = directory().models(alias).get(_path_of(document_class))
+    return configured.cluster if configured is not None and configured.cluster else alias
+
+
+def _path_of(document_class: type) -> str:
+    return f"{document_class.__module__}.{document_class.__qualname__}"
 
 
 def client_of(target: Any) -> MongoClient:

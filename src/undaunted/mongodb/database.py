@@ -53,7 +53,9 @@ class Database(DriverDatabase[dict[str, Any]]):
         )
 
     def __getitem__(self, name: str) -> Collection:
-        return Collection(self, name)
+        made = Collection(self, name)
+        policy = scope.policy_of_collection(cast("MongoClient", self.client).guard, name)
+        return made if policy is None else made.under(policy)
 
     def get_collection(self, name: str, *args: Any, **kwargs: Any) -> Collection:
         """As pymongo's, with a `Collection` of this backend."""

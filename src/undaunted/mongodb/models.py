@@ -167,7 +167,7 @@ class DocumentMixin(_Model, metaclass=DocumentMetaclass):
         found = cls._undaunted_current()
         if found is not None:
             return found
-        db = cls._get_db()
+        db = cls._undaunted_place()
         alias, name = cls._undaunted_alias(), cls._get_collection_name()
         if name is None:
             return None  # an abstract document, as in MongoEngine
@@ -186,6 +186,17 @@ class DocumentMixin(_Model, metaclass=DocumentMetaclass):
                 cls._undaunted_collections.pop((alias, name), None)
                 raise
         return made  # with no primary to be had, it is asked again next time
+
+    @classmethod
+    def _undaunted_place(cls) -> Database:
+        """The database, in the cluster where ``[models]`` puts the class if it says so."""
+        db = cls._get_db()
+        declared = dict.get(cls._meta, "db_alias", DEFAULT_CONNECTION_NAME)
+        place = connection.place_of(cls, declared)
+        if place == declared or route_of(cls).alias is not None:
+            return db
+        dict.__setitem__(cls._meta, "db_alias", place)
+        return cls._get_db()
 
     @classmethod
     def _undaunted_make(cls, db: Database, name: str) -> Collection:

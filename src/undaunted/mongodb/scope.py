@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from undaunted.core.policy import Policy
     from undaunted.engine.guard import Guard
 
-__all__ = ["policy_in_force", "under"]
+__all__ = ["policy_in_force", "policy_of_collection", "under"]
 
 _MODEL_POLICY: ContextVar[Policy | None] = ContextVar("undaunted_mongodb_model_policy", default=None)
 
@@ -42,3 +43,15 @@ def policy_in_force(guard: Guard) -> Policy:
     if declared.profile is not None:
         policy = directory().policy(guard.cluster, profile=declared.profile)
     return declared.overlay(policy)
+
+
+def policy_of_collection(guard: Guard, name: str) -> Policy | None:
+    """The policy that ``[models]`` gives to the document class of a collection, for classes without a base of ours."""
+    found = directory()
+    for path in found.models(guard.cluster):
+        module, _, class_name = path.rpartition(".")
+        document_class = getattr(sys.modules.get(module), class_name, None)
+        named = getattr(document_class, "_get_collection_name", None)
+        if named is not None and named() == name:
+            return found.policy(guard.cluster, model=path)
+    return None
