@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,9 @@ _LOGIN_REFUSED = 18
 _FIRST_WAIT_MS = 500
 """How long a first attempt waits for a node or a connection before it becomes a matter of the deadline."""
 
+_COARSE_WAIT_S = 0.55
+"""A little more than the half second for which pymongo sleeps before it looks at its deadline again."""
+
 _CONNECTS = 3
 """What a connection may cost, in times of ``connectTimeoutMS``: TCP, TLS or a second address, and the first hello. With
 a deadline shorter than that, each attempt pays for a timeout of its own."""
@@ -49,6 +53,10 @@ _READS = {"fallback": PrimaryPreferred(), "replica": SecondaryPreferred(), "any"
 _PRIMARY_MODE = ReadPreference.PRIMARY.mode
 _FAREWELL_S = 1.0
 """What sessions and cursors on the servers are worth when a client is closed; servers forget them by themselves."""
+
+
+def _is_primary_only(read_pref: Any) -> bool:
+    return read_pref is None or read_pref.mode == _PRIMARY_MODE
 
 
 class MongoClient(DriverClient[dict[str, Any]]):
@@ -125,6 +133,7 @@ class MongoClient(DriverClient[dict[str, Any]]):
         return self._settle_topology(min(policy.deadline_s, 2.0))
 
     def _ask_primary(self, call: Call) -> bool:
+        self.await_node(call)
         with pymongo.timeout(at_least(call.remaining_s())):
             return bool(super().is_primary)
 
@@ -140,6 +149,31 @@ class MongoClient(DriverClient[dict[str, Any]]):
             if (asked and all(asked)) or time.monotonic() >= deadline:
                 return False
             time.sleep(0.005)
+
+    def await_node(self, call: Call, read_pref: Any = None) -> None:
+        """Wait until there is a node for a call, and not a moment longer than the call may last.
+
+        pymongo looks at its deadline only every half second while it waits for a node, so the last part is waited here.
+
+        Raises:
+            pymongo.errors.ServerSelectionTimeoutError: There was none until the deadline.
+        """
+        self._get_topology()
+        patience_s = call.remaining_s() - _COARSE_WAIT_S
+        if not self._has_node(read_pref) and _is_primary_only(read_pref) and patience_s > 0:
+            with contextlib.suppress(driver.ServerSelectionTimeoutError), pymongo.timeout(patience_s):
+                _ = super().is_primary  # the driver's own wait also has the nodes checked more often
+        while not self._has_node(read_pref):
+            remaining_s = call.remaining_s()
+            if remaining_s <= 0:
+                raise driver.ServerSelectionTimeoutError("No node can serve this call.")
+            call.guard.sleep(min(0.02, remaining_s))
+
+    def _has_node(self, read_pref: Any) -> bool:
+        description = self.topology_description
+        if _is_primary_only(read_pref):
+            return description.has_writable_server()
+        return description.has_readable_server(read_pref)
 
     def knows(self, address: Any) -> bool:
         """Whether the node at `address` is one that the monitors find alive."""
@@ -186,7 +220,7 @@ class MongoClient(DriverClient[dict[str, Any]]):
             is_plain_read,
             retryable and not is_read and bulk is None,
             bool(policy.idempotent),
-            not is_read or read_pref is None or read_pref.mode == _PRIMARY_MODE,
+            not is_read or _is_primary_only(read_pref),
         )
         execution.is_bounded = self._undaunted_is_bounded and policy is guard.policy
         return sync.run(guard, described, execution, policy=policy)

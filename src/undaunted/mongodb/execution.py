@@ -76,6 +76,7 @@ class Execution:
         self.runs += 1
         if self.runs == 1 and self.is_bounded and call.guard.outage.is_over:
             return self._run(call)
+        self.client.await_node(call, self.read_pref if self.is_read else None)
         with pymongo.timeout(at_least(call.remaining_s())):
             return self._run(call)
 

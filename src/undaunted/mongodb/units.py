@@ -58,6 +58,7 @@ def run_unit(
         runs += 1
         if runs > 1 and before_rerun is not None:
             before_rerun()
+        client.await_node(call)
         with pymongo.timeout(at_least(call.remaining_s())):
             if session is not None:
                 return _run_once(session, body, call, options)

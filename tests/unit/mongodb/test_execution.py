@@ -28,6 +28,9 @@ class Driver:
     def name_of(self, conn: Any) -> str:
         return "127.0.0.1:27017"
 
+    def await_node(self, call: Call, read_pref: Any = None) -> None:
+        pass
+
     def drive(self, func: Any, execution: Execution, *, retryable: bool) -> Any:
         self.numbers += retryable
         if self.unreachable:
