@@ -34,6 +34,7 @@ def models(base: type, alias: dict[str, Any]) -> type:
 def operations(model: Any) -> dict[str, Callable[[], Any]]:
     """The operations, each ready to be called again and again."""
     document = model(name="fixed").save()
+    model.objects.insert([model(name="many") for _ in range(20)])
     numbers = iter(range(1, 10**9))
 
     def change() -> None:
@@ -46,7 +47,8 @@ def operations(model: Any) -> dict[str, Callable[[], Any]]:
         "save new": lambda: model(name="new").save(),
         "save changed": change,
         "update_one": lambda: model.objects(id=document.id).update_one(inc__b=1),
-        "update many (1 matches)": lambda: model.objects(id=document.id).update(inc__c=1),
+        "update by id": lambda: model.objects(id=document.id).update(inc__c=1),
+        "update of 20 documents": lambda: model.objects(name="many").update(inc__c=1),
         "count": lambda: model.objects(id=document.id).count(),
     }
 

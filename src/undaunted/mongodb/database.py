@@ -131,7 +131,7 @@ class Collection(DriverCollection[dict[str, Any]]):
     ) -> CommandCursor[dict[str, Any]]:
         """As pymongo's, with a cursor that goes on after its node is lost where that can be exact."""
         plain = super().aggregate(pipeline, session, **kwargs)
-        if session is not None or not plain.cursor_id:
+        if plain.session is not None or not plain.cursor_id:  # within a session, or nothing left to lose
             return plain
         resumable = is_pipeline_resumable(pipeline)
         return AggregateCursor(self, plain, pipeline=list(pipeline), options=kwargs, is_resumable=resumable)
