@@ -36,6 +36,10 @@ test-unit: $(VENV)/test ## Tests without node faults: unit, contract, docs (ARGS
 test-integration: $(VENV)/test ## Tests that make the nodes of real clusters fail
 	$(PYTEST) $(wildcard tests/faults tests/integration) --timeout=300 --durations=15 $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/test ## The long tests, such as an outage of all nodes for 60 s
+	$(PYTEST) tests/integration -m soak --timeout=900 $(ARGS)
+
 .PHONY: coverage
 coverage: $(VENV)/test ## Every branch of core, the decisions, is taken by its own tests
 	$(BIN)/python -m coverage run -m pytest -q tests/unit/core $(ARGS)
