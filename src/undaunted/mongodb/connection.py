@@ -26,7 +26,18 @@ if TYPE_CHECKING:
     from undaunted.engine.guard import Guard
     from undaunted.mongodb.database import Collection, Database
 
-__all__ = ["MongoDBHandle", "alias_of", "client_of", "database", "is_current", "model_policy", "place_of", "register"]
+__all__ = [
+    "MongoDBHandle",
+    "alias_of",
+    "client_of",
+    "credentials_of",
+    "database",
+    "is_current",
+    "model_policy",
+    "place_of",
+    "register",
+    "tls_of",
+]
 
 
 class _FirstUse:
@@ -157,8 +168,8 @@ def _arguments(settings: MongoDBSettings) -> dict[str, Any]:
         arguments["uuidRepresentation"] = "standard"
     if settings.replica_set and settings.url is None:
         arguments["replicaSet"] = settings.replica_set
-    arguments.update(_credentials(settings))
-    arguments.update(_tls(settings))
+    arguments.update(credentials_of(settings))
+    arguments.update(tls_of(settings))
     return arguments
 
 
@@ -166,7 +177,8 @@ def _revealed(value: object) -> object:
     return value.reveal() if hasattr(value, "reveal") else value
 
 
-def _credentials(settings: MongoDBSettings) -> dict[str, Any]:
+def credentials_of(settings: MongoDBSettings) -> dict[str, Any]:
+    """Who the application is, by MongoEngine's names."""
     given = settings.credentials
     found = {
         "username": given.username,
@@ -177,7 +189,8 @@ def _credentials(settings: MongoDBSettings) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _tls(settings: MongoDBSettings) -> dict[str, Any]:
+def tls_of(settings: MongoDBSettings) -> dict[str, Any]:
+    """How connections are encrypted, by pymongo's names; empty when they are not."""
     tls = settings.tls
     if tls is None:
         return {}

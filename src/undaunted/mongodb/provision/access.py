@@ -20,10 +20,7 @@ from pymongo.errors import ConfigurationError as DriverConfigurationError
 from pymongo.uri_parser import parse_uri
 
 from undaunted.errors import ConfigurationError, Problem, UndauntedError
-from undaunted.mongodb.connection import (
-    _credentials,  # pyright: ignore[reportPrivateUsage] one reading of these settings for both
-    _tls,  # pyright: ignore[reportPrivateUsage]
-)
+from undaunted.mongodb.connection import credentials_of, tls_of
 from undaunted.mongodb.provision.steps import address_of
 
 if TYPE_CHECKING:
@@ -77,7 +74,7 @@ class Access:
         for name, value in settings.options.items():
             if name.lower().startswith(("auth", "tls", "ssl")):
                 given[name] = value.reveal() if hasattr(value, "reveal") else value
-        for name, value in (_credentials(settings) | _tls(settings)).items():
+        for name, value in (credentials_of(settings) | tls_of(settings)).items():
             given[_OURS.get(name, name)] = value
         self._login = {name: value for name, value in given.items() if name.lower().startswith(_LOGIN)}
         self._plain = {name: value for name, value in given.items() if name not in self._login}
