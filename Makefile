@@ -40,6 +40,10 @@ test-integration: $(VENV)/test ## Tests that make the nodes of real clusters fai
 soak: $(VENV)/test ## The long tests, such as an outage of all nodes for 60 s
 	$(PYTEST) tests/integration -m soak --timeout=900 $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/test ## The tests that take minutes each, which no other target runs
+	$(PYTEST) $(wildcard tests/faults tests/integration) -m soak --timeout=1800 $(ARGS)
+
 .PHONY: coverage
 coverage: $(VENV)/test ## Every branch of core, the decisions, is taken by its own tests
 	$(BIN)/python -m coverage run -m pytest -q tests/unit/core $(ARGS)
