@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import AutoReconnect
 
-from undaunted.mongodb.resume import MISSING, after_key, same_key, sort_key, without_seen
+from undaunted.mongodb.resume import MISSING, after_key, delivers, same_key, sort_key, without_seen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         def skip(self) -> int: ...
         @property
         def collation(self) -> Any: ...
+        @property
+        def projection(self) -> Mapping[str, Any] | None: ...
         @property
         def tailable(self) -> bool: ...
         @property
@@ -47,7 +49,8 @@ class Progress:
     __slots__ = ("_is_by_key", "_key", "_ordering", "_skip", "_ties", "delivered", "obstacle", "seen")
 
     def __init__(self, query: Query) -> None:
-        self._ordering = () if query.collation is not None else tuple(query.ordering)
+        is_told = query.collation is None and all(delivers(query.projection, field) for field, _ in query.ordering)
+        self._ordering = tuple(query.ordering) if is_told else ()
         self._skip = query.skip
         self._key: tuple[Any, ...] | None = None
         self._ties: list[Any] = []
@@ -141,5 +144,6 @@ class _Pipeline:
     ordering: Sequence[tuple[str, Any]] = ()
     skip = 0
     collation = None
+    projection: Mapping[str, Any] | None = None
     tailable = False
     exhaust = False

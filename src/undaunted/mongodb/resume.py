@@ -24,7 +24,7 @@ from bson.int64 import Int64
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["after_key", "is_pipeline_resumable", "sort_key", "without_seen"]
+__all__ = ["after_key", "delivers", "is_pipeline_resumable", "sort_key", "without_seen"]
 
 MISSING = object()
 
@@ -58,6 +58,29 @@ def _bracket(value: Any) -> int | None:
         return None if math.isnan(value) else _NUMBER
     found = {int: _NUMBER, Int64: _NUMBER, str: _STRING, ObjectId: _OBJECT_ID, dt.datetime: _DATE}
     return found.get(kind)
+
+
+def delivers(projection: Mapping[str, Any] | None, field: str) -> bool:
+    """Whether documents under `projection` come with the stored value of `field`.
+
+    A field that the projection leaves out looks like one that is missing, and so like null, in every document; by such
+    a key a scan would be resumed at the wrong place. Anything but plain inclusion and exclusion counts as leaving out.
+    """
+    if not projection:
+        return True
+    if any(type(value) not in (bool, int, float) for value in projection.values()):
+        return False
+    if field == "_id" or field.startswith("_id."):
+        return bool(projection.get("_id", True)) and not any(key.startswith("_id.") for key in projection)
+    others = {key: value for key, value in projection.items() if key != "_id"}
+    includes = any(others.values()) or (not others and bool(projection.get("_id")))
+    if includes:
+        return any(value and (key == field or field.startswith(f"{key}.")) for key, value in others.items())
+    return not any(_overlap(key, field) for key in others)
+
+
+def _overlap(first: str, second: str) -> bool:
+    return first == second or first.startswith(f"{second}.") or second.startswith(f"{first}.")
 
 
 def sort_key(document: Mapping[str, Any], ordering: Sequence[tuple[str, Any]]) -> tuple[Any, ...] | None:

@@ -43,7 +43,8 @@ _RETRY_PARAMETERS = (
     "retryable", "operation_id", "is_run_command", "is_aggregate_write",
 )  # fmt: skip
 _CURSOR_FIELDS = (
-    "_spec", "_ordering", "_skip", "_limit", "_collation", "_query_flags", "_exhaust", "_data", "_killed",
+    "_spec", "_ordering", "_skip", "_limit", "_collation", "_projection", "_query_flags", "_exhaust", "_data",
+    "_killed",
 )  # fmt: skip
 
 
@@ -106,7 +107,7 @@ def abandon(cursor: Cursor[Any] | CommandCursor[Any]) -> None:
 class CursorView:
     """The query of a find cursor, as far as resuming it needs to know."""
 
-    __slots__ = ("collation", "exhaust", "filter", "limit", "ordering", "skip", "tailable")
+    __slots__ = ("collation", "exhaust", "filter", "limit", "ordering", "projection", "skip", "tailable")
 
     def __init__(self, cursor: Cursor[Any]) -> None:
         self.filter: Mapping[str, Any] = cursor._spec  # noqa: SLF001
@@ -114,6 +115,7 @@ class CursorView:
         self.ordering: Sequence[tuple[str, Any]] = tuple(ordering.items()) if ordering else ()
         self.skip: int = cursor._skip  # noqa: SLF001
         self.limit: int = cursor._limit  # noqa: SLF001
+        self.projection: Mapping[str, Any] | None = cursor._projection  # noqa: SLF001
         self.collation: Any = cursor._collation  # noqa: SLF001
         self.tailable = bool(cursor._query_flags & 2)  # noqa: SLF001
         self.exhaust = bool(cursor._exhaust)  # noqa: SLF001

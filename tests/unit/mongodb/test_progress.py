@@ -13,7 +13,7 @@ from pymongo.errors import AutoReconnect
 
 from undaunted.mongodb import progress as module
 from undaunted.mongodb.progress import Progress
-from undaunted.mongodb.resume import after_key, is_pipeline_resumable, same_key, sort_key, without_seen
+from undaunted.mongodb.resume import after_key, delivers, is_pipeline_resumable, same_key, sort_key, without_seen
 
 
 @dataclass
@@ -21,6 +21,7 @@ class Query:
     ordering: tuple[tuple[str, Any], ...] = ()
     skip: int = 0
     collation: Any = None
+    projection: Any = None
     tailable: bool = False
     exhaust: bool = False
 
@@ -83,6 +84,45 @@ def test_an_unusable_key_after_resuming_by_key_raises() -> None:
 def test_collation_makes_keys_useless_but_not_ids() -> None:
     made = noted(Query(ordering=(("a", 1),), collation={"locale": "de"}), {"_id": 1, "a": "x"})
     assert made.remaining() == without_seen([1])
+
+
+@pytest.mark.parametrize(
+    ("projection", "is_delivered"),
+    [
+        (None, True),
+        ({"a.b": 1}, True),
+        ({"a": 1}, True),
+        ({"a": True, "x": 1}, True),
+        ({"a.b.c": 1}, False),
+        ({"x": 1}, False),
+        ({"_id": 1}, False),
+        ({"x": 0}, True),
+        ({"_id": 0}, True),
+        ({"a": 0}, False),
+        ({"a.b": 0}, False),
+        ({"a.b.c": 0}, False),
+        ({"a.c": 0}, True),
+        ({"x": {"$slice": 1}}, False),
+        ({"a.b": "$x"}, False),
+        ({"x": 1, "a.b": {"$meta": "textScore"}}, False),
+    ],
+)
+def test_whether_a_sort_field_is_delivered(projection: Any, is_delivered: bool) -> None:
+    assert delivers(projection, "a.b") is is_delivered
+
+
+@pytest.mark.parametrize(
+    ("projection", "is_delivered"),
+    [(None, True), ({"x": 1}, True), ({"_id": 0}, False), ({"x": 0}, True), ({"_id": 1}, True)],
+)
+def test_whether_the_id_is_delivered(projection: Any, is_delivered: bool) -> None:
+    assert delivers(projection, "_id") is is_delivered
+
+
+def test_a_sort_field_that_is_left_out_is_no_key() -> None:
+    """It looks like null in every document, the delivered ones included."""
+    made = noted(Query(ordering=(("place", 1),), projection={"name": 1}), {"_id": 1, "name": "x"}, {"_id": 2})
+    assert made.remaining() == without_seen([1, 2])
 
 
 @pytest.mark.parametrize(
