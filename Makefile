@@ -37,10 +37,6 @@ test-integration: $(VENV)/test ## Tests that make the nodes of real clusters fai
 	$(PYTEST) $(wildcard tests/faults tests/integration) --timeout=300 --durations=15 $(ARGS)
 
 .PHONY: soak
-soak: $(VENV)/test ## The long tests, such as an outage of all nodes for 60 s
-	$(PYTEST) tests/integration -m soak --timeout=900 $(ARGS)
-
-.PHONY: soak
 soak: $(VENV)/test ## The tests that take minutes each, which no other target runs
 	$(PYTEST) $(wildcard tests/faults tests/integration) -m soak --timeout=1800 $(ARGS)
 
