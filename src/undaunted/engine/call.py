@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from undaunted.core.operation import Kind
 from undaunted.engine.context import IN_FORCE
@@ -34,12 +34,16 @@ class Call:
         sent: Whether anything of this attempt has been handed to a connection; set by the backend, reset before
             each attempt.
         is_running: Whether the call has not ended; calls begun within a running one are nested.
+        subject: What the backend must know of a failed attempt to settle it; set by the backend when one fails, and by
+            nobody else.
     """
 
     __slots__ = (
         "attempt_s", "attempts", "deadline_s", "guard", "is_running", "node", "operation", "policy", "sent",
-        "started_s",
+        "started_s", "subject",
     )  # fmt: skip
+
+    subject: Any
 
     def __init__(self, guard: Guard, operation: Operation, policy: Policy) -> None:
         self.guard = guard

@@ -87,6 +87,7 @@ class Guard:
         has_other_node: Whether another node may be asked.
         diagnose: Says in a sentence why no node can serve a call, from what is known without asking; None means that
             nothing can be said.
+        renew: What the backend does in a forked child, before any call there; None where the driver sees to it.
     """
 
     cluster: str
@@ -105,8 +106,11 @@ class Guard:
     hop: Callable[[Call], None] | None = None
     has_other_node: Callable[[Call], bool] = _always
     diagnose: Callable[[], str | None] | None = None
+    renew: Callable[[], None] | None = None
 
     def after_fork_in_child(self) -> None:
         """Begin anew in a forked child: fresh locks, a full budget, and no outage known."""
         self.budget.after_fork_in_child()
         self.outage.after_fork_in_child()
+        if self.renew is not None:
+            self.renew()
