@@ -56,28 +56,27 @@ def cluster(**changes: Any) -> dict[str, Any]:
     return {"clusters": {"orders": {"backend": "mongodb", "database": "shop", **changes}}}
 
 
-def test_a_set_that_fits_has_no_problem(mongo_lab: MongoLab) -> None:
-    mongo_lab.heal()
-    assert problems_of(mongo_lab.settings_for("orders")) == []
+def test_a_set_that_fits_has_no_problem(healthy_mongo_lab: MongoLab) -> None:
+    assert problems_of(healthy_mongo_lab.settings_for("orders")) == []
 
 
-def test_an_unreachable_node(mongo_lab: MongoLab) -> None:
-    settings = mongo_lab.settings_for("orders")
+def test_an_unreachable_node(healthy_mongo_lab: MongoLab) -> None:
+    settings = healthy_mongo_lab.settings_for("orders")
     settings["clusters"]["orders"]["nodes"].append("127.0.0.1:1")
     (told,) = problems_of(settings)
     assert told.startswith("clusters.orders.nodes: 127.0.0.1:1 refuses connections")
     assert "Start the node, or correct its address." in told
 
 
-def test_a_node_whose_name_cannot_be_looked_up(mongo_lab: MongoLab) -> None:
-    settings = mongo_lab.settings_for("orders")
+def test_a_node_whose_name_cannot_be_looked_up(healthy_mongo_lab: MongoLab) -> None:
+    settings = healthy_mongo_lab.settings_for("orders")
     settings["clusters"]["orders"]["nodes"].append("no-such-host.invalid:27017")
     (told,) = problems_of(settings)
     assert "no-such-host.invalid:27017 has a name that cannot be looked up here" in told
 
 
-def test_a_replica_set_name_that_does_not_match(mongo_lab: MongoLab) -> None:
-    settings = mongo_lab.settings_for("orders")
+def test_a_replica_set_name_that_does_not_match(healthy_mongo_lab: MongoLab) -> None:
+    settings = healthy_mongo_lab.settings_for("orders")
     settings["clusters"]["orders"]["replica_set"] = "rs1"
     told = problems_of(settings)
     assert len(told) == 3
@@ -98,10 +97,11 @@ def test_an_unreachable_cluster_is_told_by_the_error_itself() -> None:
     assert isinstance(caught.value, pymongo.errors.NetworkTimeout)
 
 
-def test_a_member_whose_own_name_cannot_be_looked_up(mongo_lab: MongoLab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_member_whose_own_name_cannot_be_looked_up(
+    healthy_mongo_lab: MongoLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The lookup is scripted: a set on loopback takes no member with another name."""
-    mongo_lab.heal()
-    lost = mongo_lab.nodes[2].address
+    lost = healthy_mongo_lab.nodes[2].address
     real = socket.getaddrinfo
 
     def lookup(host: str, port: int, *args: Any, **kwargs: Any) -> Any:
@@ -109,7 +109,7 @@ def test_a_member_whose_own_name_cannot_be_looked_up(mongo_lab: MongoLab, monkey
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return real(host, port, *args, **kwargs)
 
-    settings = mongo_lab.settings_for("orders")
+    settings = healthy_mongo_lab.settings_for("orders")
     settings["clusters"]["orders"]["nodes"].remove(lost)
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
     (told,) = problems_of(settings)
@@ -178,21 +178,20 @@ def test_an_option_that_the_driver_refuses() -> None:
         BadInputOrder.objects.count()
 
 
-def test_an_alias_that_the_application_has_taken(mongo_lab: MongoLab) -> None:
+def test_an_alias_that_the_application_has_taken(healthy_mongo_lab: MongoLab) -> None:
     import mongoengine
 
     mongoengine.register_connection("orders", host="mongodb://127.0.0.1:1", uuidRepresentation="standard")
     try:
         with pytest.raises(undaunted.ConfigurationError, match="alias 'orders' already"):
-            undaunted.configure(mongo_lab.settings_for("orders"))
+            undaunted.configure(healthy_mongo_lab.settings_for("orders"))
     finally:
         mongoengine.disconnect("orders")
 
 
-def test_the_command_line(mongo_lab: MongoLab, tmp_path: Path) -> None:
-    mongo_lab.heal()
+def test_the_command_line(healthy_mongo_lab: MongoLab, tmp_path: Path) -> None:
     file = tmp_path / "undaunted.toml"
-    nodes = json.dumps(mongo_lab.settings_for("orders")["clusters"]["orders"]["nodes"])
+    nodes = json.dumps(healthy_mongo_lab.settings_for("orders")["clusters"]["orders"]["nodes"])
     file.write_text(f'[clusters.orders]\nbackend = "mongodb"\nnodes = {nodes}\n')
     run = CliRunner().invoke(command, ["check", "--file", str(file)])
     assert (run.exit_code, run.output) == (0, "1 cluster checked: all is well.\n")

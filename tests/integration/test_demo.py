@@ -21,7 +21,7 @@ RUN = Path(__file__).parents[2] / "examples" / "demo" / "run.py"
 WHOLE_S = 240.0
 MARK = "UNDAUNTED_DEMO_TEST"
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = pytest.mark.integration
 
 
 @contextlib.contextmanager
@@ -66,6 +66,7 @@ def wait_for(condition: object, *, seconds: float) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(WHOLE_S + 60)
 def test_a_short_demo_ends_clean_with_a_picture_and_a_ledger(tmp_path: Path) -> None:
     picture, ledger = tmp_path / "new" / "demo.png", tmp_path / "new" / "demo.json"

@@ -20,7 +20,7 @@ from pymongo.errors import OperationFailure
 from undaunted.lab import LabError, MongoLab, State
 from undaunted.lab.ports import choose
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = pytest.mark.integration
 
 LIVENESS_S = 30.0
 
@@ -68,6 +68,7 @@ def lab(shared):
 # ---------------------------------------------------------------------- start
 
 
+@pytest.mark.alone
 def test_from_nothing_to_healthy_within_fifteen_seconds(home):
     started_s = time.monotonic()
     with MongoLab() as lab:
@@ -504,6 +505,7 @@ def undaunted(*arguments, check=True):
     )
 
 
+@pytest.mark.slow
 def test_a_lab_from_one_terminal_obeys_another():
     code = "from undaunted.cli import main; main()"
     up = subprocess.Popen(

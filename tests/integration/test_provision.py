@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = pytest.mark.integration
 
 TIMEOUT_S = 90.0
 
@@ -122,6 +122,7 @@ def members(lab: MongoLab) -> dict[str, tuple[int, float]]:
     return {member["host"]: (member["votes"], member["priority"]) for member in config(lab)["members"]}
 
 
+@pytest.mark.slow
 def test_three_empty_servers_become_a_set(lab: Callable[..., MongoLab], provisioning: Provisioning) -> None:
     made = lab(nodes=3)
     n1, n2, n3 = made.nodes
@@ -197,6 +198,7 @@ def test_priority_votes_and_hidden_change_one_by_one(lab: Callable[..., MongoLab
     assert config(made)["version"] >= before + 3
 
 
+@pytest.mark.slow
 def test_a_dead_member_is_replaced(lab: Callable[..., MongoLab], provisioning: Provisioning) -> None:
     made = lab(nodes=4, initiated=3)
     dead = next(node for node in made.nodes[:3] if node is not made.primary())
@@ -212,6 +214,7 @@ def unheard(lab: MongoLab) -> list[str]:
     return [member["name"] for member in status["members"] if not member["health"]]
 
 
+@pytest.mark.slow
 def test_a_member_that_is_down_is_told_and_nothing_breaks(
     lab: Callable[..., MongoLab], provisioning: Provisioning
 ) -> None:
@@ -321,6 +324,7 @@ def test_two_at_once_do_no_harm(lab: Callable[..., MongoLab], provisioning: Prov
     assert len(members(made)) == 4
 
 
+@pytest.mark.slow
 def test_a_set_that_demands_logins(lab: Callable[..., MongoLab], provisioning: Provisioning, tmp_path: Path) -> None:
     made = lab(nodes=2, arbiters=1, auth=("admin", "the secret word"))
     n1, n2, n3 = made.nodes

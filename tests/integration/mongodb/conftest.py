@@ -24,20 +24,6 @@ if TYPE_CHECKING:
 _NUMBERS = itertools.count(1)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "soak: takes minutes, so it runs only where it is asked for, with `-m soak`")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long ones out of the ordinary run."""
-    if "soak" in str(config.option.markexpr):
-        return
-    long = [item for item in items if item.get_closest_marker("soak")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
-
-
 @pytest.fixture
 def lab(healthy_mongo_lab: MongoLab) -> MongoLab:
     return healthy_mongo_lab

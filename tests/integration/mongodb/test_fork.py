@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from undaunted.lab import MongoLab
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 PROGRAM = Path(__file__).parent / "programs" / "prefork.py"
 WORKERS = 4

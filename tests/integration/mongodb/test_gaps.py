@@ -48,6 +48,7 @@ def first_confirmed_write(lab: MongoLab) -> float:
         return time.monotonic()
 
 
+@pytest.mark.alone
 def test_kill(lab: MongoLab, shop: Documents) -> None:
     with Load(shop, lab.uri) as load:
         killed = lab.kill("primary")
@@ -60,6 +61,7 @@ def test_kill(lab: MongoLab, shop: Documents) -> None:
     check_gap("kill", load, since_s=since_s, visible_s=visible_s, bound_s=0.5)
 
 
+@pytest.mark.alone
 def test_freeze(lab: MongoLab, shop: Documents) -> None:
     with Load(shop, lab.uri) as load:
         frozen = lab.freeze("primary")
@@ -79,6 +81,7 @@ def test_freeze(lab: MongoLab, shop: Documents) -> None:
     check_gap("freeze", load, since_s=since_s, visible_s=visible_s, bound_s=1.0)
 
 
+@pytest.mark.alone
 def test_step_down(lab: MongoLab, shop: Documents) -> None:
     with Load(shop, lab.uri) as load:
         since_s = time.monotonic()
@@ -89,6 +92,7 @@ def test_step_down(lab: MongoLab, shop: Documents) -> None:
     check_gap("step-down", load, since_s=since_s, visible_s=visible_s, bound_s=0.5)
 
 
+@pytest.mark.alone
 def test_clean_stop(lab: MongoLab, shop: Documents) -> None:
     with Load(shop, lab.uri) as load:
         since_s = time.monotonic()
@@ -101,6 +105,7 @@ def test_clean_stop(lab: MongoLab, shop: Documents) -> None:
     check_gap("clean stop", load, since_s=since_s, visible_s=visible_s, bound_s=0.5)
 
 
+@pytest.mark.slow
 def test_rolling_restart(lab: MongoLab, shop: Documents) -> None:
     with Load(shop, lab.uri) as load:
         lab.rolling_restart()
@@ -111,6 +116,7 @@ def test_rolling_restart(lab: MongoLab, shop: Documents) -> None:
     load.audit().assert_clean()
 
 
+@pytest.mark.slow
 def test_twenty_faults_in_a_row(lab: MongoLab, shop: Documents) -> None:
     """Mixed, each as soon as the one before is healed; the order is printed, so that a failure can be repeated."""
     faults = ["kill", "freeze", "step down", "stop"] * 5

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from undaunted.lab import MongoLab
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 PROGRAM = Path(__file__).parent / "programs" / "greenlets.py"
 GREENLETS, ROUNDS = 50, 10

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from undaunted.lab import MongoLab
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 NOISE_S = 0.5
 """What a busy machine may add: three servers start on it while these calls end."""

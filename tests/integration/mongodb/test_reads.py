@@ -73,6 +73,7 @@ def _leave_one(lab: MongoLab) -> LabNode:
     return left
 
 
+@pytest.mark.alone
 def test_served_within_a_tenth_of_a_second(lab: MongoLab, fallback: Documents) -> None:
     """Every read, begun at any moment around the kill, in as many threads as there are kinds of it."""
     stop = threading.Event()
@@ -112,6 +113,7 @@ def test_served_within_a_tenth_of_a_second(lab: MongoLab, fallback: Documents) -
     assert worst_s <= 0.1 + NOISE_S
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("fault", ["freeze", "step down"])
 def test_served_while_a_primary_is_sought(lab: MongoLab, fallback: Documents, fault: str) -> None:
     """A frozen primary is asked until its heartbeat is missed, 3 s; then a secondary is, election or not."""
@@ -125,6 +127,7 @@ def test_served_while_a_primary_is_sought(lab: MongoLab, fallback: Documents, fa
         assert time.monotonic() - began_s <= 3.0 + 1.0
 
 
+@pytest.mark.alone
 def test_no_primary_to_be_had(lab: MongoLab, fallback: Documents) -> None:
     _leave_one(lab)
     time_s: dict[str, float] = {}
@@ -188,6 +191,7 @@ FRESH = textwrap.dedent("""
 """)
 
 
+@pytest.mark.alone
 def test_fresh_process(lab: MongoLab, fallback: Documents, settings: Callable[..., dict[str, Any]]) -> None:
     """It has never seen a primary, has its indexes to make, and reads at once all the same."""
     _leave_one(lab)

@@ -65,6 +65,7 @@ APPLICATION = textwrap.dedent("""
 """)
 
 
+@pytest.mark.alone
 def test_before_its_cluster(lab: MongoLab, settings: Callable[..., dict[str, Any]]) -> None:
     for node in lab.nodes:
         lab.kill(node)
