@@ -71,12 +71,14 @@ def _drop_if_lost(cursor: DriverCursor[Any] | DriverCommandCursor[Any], collecti
 class Cursor(DriverCursor[dict[str, Any]]):
     """A `pymongo.cursor.Cursor` over a find that is resumed exactly, or raises."""
 
-    def __init__(self, collection: Collection, *args: Any, **kwargs: Any) -> None:
-        self._undaunted_failure: BaseException | None = None
-        self._undaunted_is_whole = False  # all that is left is here: nothing can be lost any more
-        self._undaunted_progress: Progress | None = None
-        self._undaunted_query: seams.CursorView | None = None
-        super().__init__(collection, *args, **kwargs)
+    # A cursor that has not begun. On the class, and below pymongo's private names instead of its properties, because
+    # each call that is added here is paid by every query (docs/cost.md).
+    _undaunted_failure: BaseException | None = None
+    _undaunted_is_whole = False  # all that is left is here: nothing can be lost any more
+    _undaunted_progress: Progress | None = None
+    _undaunted_query: seams.CursorView | None = None
+    # Until pymongo's __init__ says otherwise, since a cursor that it refuses to make holds nothing.
+    _killed, _session, _sock_mgr = True, None, None
 
     def next(self) -> dict[str, Any]:
         """The next document.
@@ -88,40 +90,40 @@ class Cursor(DriverCursor[dict[str, Any]]):
             return super().next()
         if self._undaunted_failure is not None:
             raise self._undaunted_failure
-        progress = self._undaunted_progress
-        if progress is None:
-            return self._first()
-        document = super().next() if seams.has_buffered(self) else self._fetch(progress)
-        if self.cursor_id:
-            try:
-                progress.note(document)
-            except Exception as error:
-                self._undaunted_failure = error
-                raise
-        return document
-
-    __next__ = next  # noqa: A003  # this class's own
-
-    def _first(self) -> dict[str, Any]:
-        """Send the query; if there is more than one batch, it is remembered from here on what was delivered."""
-        policy = cast("Any", self.collection).policy
+        if self._undaunted_progress is not None:
+            return self._go_on(self._undaunted_progress)
+        collection: Any = self._collection
         try:
-            if policy is None:
+            if collection.policy is None:
                 document = super().next()
             else:
-                with scope.under(policy):
+                with scope.under(collection.policy):
                     document = super().next()
         except StopIteration:
             raise
         except Exception as error:
             self._undaunted_failure = error
             raise
-        if not self.cursor_id:
+        if not self._id:
             self._undaunted_is_whole = True
             return document
+        # There is more than one batch, so it is remembered from here on what was delivered.
         self._undaunted_query = query = seams.CursorView(self)
         self._undaunted_progress = progress = Progress(query)
         progress.note(document)
+        return document
+
+    __next__ = next  # noqa: A003  # this class's own
+
+    def _go_on(self, progress: Progress) -> dict[str, Any]:
+        """The next document of a query with several batches."""
+        document = super().next() if self._data else self._fetch(progress)
+        if self._id:
+            try:
+                progress.note(document)
+            except Exception as error:
+                self._undaunted_failure = error
+                raise
         return document
 
     def _fetch(self, progress: Progress) -> dict[str, Any]:
@@ -180,12 +182,14 @@ class Cursor(DriverCursor[dict[str, Any]]):
 
     def close(self) -> None:
         """As pymongo's; does not wait for a node that is gone."""
-        if self.cursor_id:
+        if self._id:
             _drop_if_lost(self, self.collection)
         super().close()
 
     def __del__(self) -> None:
-        if getattr(self, "_id", None):
+        if self._killed and not self._session and not self._sock_mgr:
+            return  # closed, as nearly every cursor is when its last batch has come: it holds nothing any more
+        if self._id:
             _drop_if_lost(self, self.collection)
         super().__del__()
 

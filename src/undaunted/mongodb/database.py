@@ -26,8 +26,10 @@ from undaunted.mongodb.resume import is_pipeline_resumable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from bson.codec_options import CodecOptions
     from pymongo.client_session import ClientSession
     from pymongo.command_cursor import CommandCursor
+    from pymongo.read_concern import ReadConcern
     from pymongo.results import BulkWriteResult, DeleteResult, InsertManyResult, UpdateResult
 
     from undaunted.core.attempt import Attempt
@@ -102,9 +104,25 @@ class Collection(DriverCollection[dict[str, Any]]):
     def __getitem__(self, name: str) -> Collection:
         return self._like(super().__getitem__(name))
 
-    def with_options(self, *args: Any, **kwargs: Any) -> Collection:  # type: ignore[override]  # generic overloads
-        """As pymongo's, with a `Collection` of this backend."""
-        return self._like(super().with_options(*args, **kwargs))
+    def with_options(  # type: ignore[override]  # generic overloads
+        self,
+        codec_options: CodecOptions[Any] | None = None,
+        read_preference: Any | None = None,
+        write_concern: WriteConcern | None = None,
+        read_concern: ReadConcern | None = None,
+    ) -> Collection:
+        """As pymongo's, with a `Collection` of this backend.
+
+        Itself where nothing changes, as when MongoEngine asks for it before each write: making one is dear.
+        """
+        if (
+            codec_options is None
+            and read_preference is None
+            and (write_concern is None or write_concern == self._write_concern)
+            and (read_concern is None or read_concern == self._read_concern)
+        ):
+            return self
+        return self._like(super().with_options(codec_options, read_preference, write_concern, read_concern))
 
     def _like(self, plain: DriverCollection[Any]) -> Collection:
         found = type(self).of(plain)
@@ -115,10 +133,11 @@ class Collection(DriverCollection[dict[str, Any]]):
     @property
     def write_concern(self) -> WriteConcern:
         """As pymongo's; within a transaction none, since the transaction as a whole has one."""
-        bound = seams.bound_session(self._guarded_client)
-        if bound is not None and bound.in_transaction:
-            return _NO_CONCERN
-        return super().write_concern
+        if seams.BOUND_SESSION.get() is not None:
+            bound = seams.bound_session(self._guarded_client)
+            if bound is not None and bound.in_transaction:
+                return _NO_CONCERN
+        return self._write_concern
 
     # -- cursors ----------------------------------------------------------------------------------
 

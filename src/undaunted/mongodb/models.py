@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import mongoengine
+from mongoengine import connection as registered
 from mongoengine.base.metaclasses import TopLevelDocumentMetaclass
 from mongoengine.connection import DEFAULT_CONNECTION_NAME
 from mongoengine.context_managers import set_write_concern
@@ -15,12 +16,13 @@ from mongoengine.fields import ObjectIdField
 from undaunted.mongodb import connection
 from undaunted.mongodb.errors import OutcomeUnknown
 from undaunted.mongodb.memory import current_memory
-from undaunted.mongodb.routing import ContextMeta, route_of, set_route
+from undaunted.mongodb.routing import ROUTES, ContextMeta, route_of, set_route
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from undaunted.mongodb.database import Collection, Database
+    from undaunted.mongodb.memory import Memory
 
 __all__ = ["Document", "DocumentMixin", "DynamicDocument", "DynamicEmbeddedDocument", "EmbeddedDocument"]
 
@@ -42,6 +44,7 @@ class DocumentMetaclass(TopLevelDocumentMetaclass):  # type: ignore[misc]  # Mon
                 attrs["meta"] = {**attrs.get("meta", {}), "db_alias": alias}
         made = super().__new__(mcs, name, bases, attrs)
         type.__setattr__(made, "_undaunted_collections", {})
+        type.__setattr__(made, "_undaunted_home", None)
         type.__setattr__(made, "_meta", ContextMeta(made, made._meta))
         return made
 
@@ -125,6 +128,7 @@ class DocumentMixin(_Model, metaclass=DocumentMetaclass):
 
     __undaunted__: ClassVar[Mapping[str, Any]]
     _undaunted_collections: ClassVar[dict[tuple[str, str], Collection]]
+    _undaunted_home: ClassVar[tuple[str, Database, Collection] | None]
     _collection = _InstanceCollection()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -152,21 +156,35 @@ class DocumentMixin(_Model, metaclass=DocumentMetaclass):
     @classmethod
     def _undaunted_current(cls) -> Collection | None:
         """The collection of this context, if it has been used and its client is still the registered one."""
-        found = cls._undaunted_collections.get((cls._undaunted_alias(), cls._get_collection_name()))
-        if found is not None and connection.is_current(cls._undaunted_alias(), found):
-            return found
-        return None
+        # Nearly every call is answered by the first four lines, several times an operation.
+        is_at_home = cls not in ROUTES.get()
+        home = cls._undaunted_home
+        if is_at_home and home is not None and registered._dbs.get(home[0]) is home[1]:  # noqa: SLF001
+            return home[2]
+        alias, name = cls._undaunted_alias(), cls._get_collection_name()
+        found = cls._undaunted_collections.get((alias, name))
+        if found is None or not connection.is_current(alias, found):
+            return None
+        if (
+            is_at_home and getattr(cls._get_collection_name, "__func__", None) is _OWN_NAME
+        ):  # any other may change its mind
+            cls._undaunted_home = (alias, registered._dbs[alias], found)  # noqa: SLF001
+        return found
 
     @classmethod
     def _undaunted_forget(cls) -> None:
+        cls._undaunted_home = None
         cls._undaunted_collections.pop((cls._undaunted_alias(), cls._get_collection_name()), None)
 
     @classmethod
     def _get_collection(cls) -> Collection | None:
         """The collection of this context; makes its indexes on first use, as MongoEngine does."""
         found = cls._undaunted_current()
-        if found is not None:
-            return found
+        return cls._undaunted_arrive() if found is None else found
+
+    @classmethod
+    def _undaunted_arrive(cls) -> Collection | None:
+        """The collection of this context, on its first use."""
         db = cls._undaunted_place()
         alias, name = cls._undaunted_alias(), cls._get_collection_name()
         if name is None:
@@ -220,9 +238,8 @@ class DocumentMixin(_Model, metaclass=DocumentMetaclass):
             memory.remember(self)
         super()._mark_as_changed(key)
 
-    def _remember(self) -> None:
-        memory = current_memory.get()
-        if memory is None or memory.knows(self):
+    def _remember(self, memory: Memory) -> None:
+        if memory.knows(self):
             return
         if not self._created and self._get_changed_fields():
             memory.met_changed(self)
@@ -230,17 +247,20 @@ class DocumentMixin(_Model, metaclass=DocumentMetaclass):
 
     def save(self, *args: Any, **kwargs: Any) -> Any:
         """As MongoEngine's. A new document's ``_id`` is made before the first attempt, and stays if that is unknown."""
-        self._remember()
+        if (memory := current_memory.get()) is not None:
+            self._remember(memory)
         return super().save(*args, **kwargs)
 
     def modify(self, *args: Any, **kwargs: Any) -> Any:
         """As MongoEngine's."""
-        self._remember()
+        if (memory := current_memory.get()) is not None:
+            self._remember(memory)
         return super().modify(*args, **kwargs)
 
     def reload(self, *args: Any, **kwargs: Any) -> Any:
         """As MongoEngine's."""
-        self._remember()
+        if (memory := current_memory.get()) is not None:
+            self._remember(memory)
         return super().reload(*args, **kwargs)
 
     def _save_create(self, doc: dict[str, Any], force_insert: Any, write_concern: dict[str, Any]) -> Any:
@@ -255,6 +275,9 @@ class DocumentMixin(_Model, metaclass=DocumentMetaclass):
             # must meet this document and not make another.
             self[id_name] = doc["_id"]
             raise
+
+
+_OWN_NAME = DocumentMixin.__dict__["_get_collection_name"].__func__
 
 
 def _in_route(document_class: Any, alias: str, name: str, action: Any) -> None:

@@ -17,7 +17,7 @@ from mongoengine.connection import DEFAULT_CONNECTION_NAME
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["ContextMeta", "Route", "route_of", "set_route"]
+__all__ = ["ROUTES", "ContextMeta", "Route", "route_of", "set_route"]
 
 _ALIAS = "db_alias"
 
@@ -44,34 +44,48 @@ class Route:
 
 
 _OWN = Route()
-_ROUTES: ContextVar[Mapping[type, Route]] = ContextVar("undaunted_mongodb_routes", default={})  # noqa: B039  # never written to
+ROUTES: ContextVar[Mapping[type, Route]] = ContextVar("undaunted_mongodb_routes", default={})  # noqa: B039  # never written to
 
 
 def route_of(document_class: type) -> Route:
     """Where `document_class` has been switched to in this context."""
-    return _ROUTES.get().get(document_class, _OWN)
+    return ROUTES.get().get(document_class, _OWN)
 
 
 def set_route(document_class: type, route: Route) -> None:
     """Switch `document_class` in this context only."""
-    routes = dict(_ROUTES.get())
+    routes = dict(ROUTES.get())
     if route == _OWN:
         routes.pop(document_class, None)
     else:
         routes[document_class] = route
-    _ROUTES.set(routes)
+    ROUTES.set(routes)
 
 
 class ContextMeta(MetaDict):  # type: ignore[misc]  # MongoEngine is untyped
-    """A document class's ``_meta``, whose ``db_alias`` is the caller's own."""
+    """A document class's ``_meta``, whose ``db_alias`` is the caller's own.
+
+    MongoEngine reads ``_meta`` a dozen times an operation, so reading stays the dict's own until the class is switched
+    for the first time, and only then becomes a matter of the context (`_SwitchedMeta`).
+    """
 
     def __init__(self, document_class: type, values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
         self._document_class = document_class
         super().__init__(values)
 
-    def _own_alias(self) -> str:
-        found: str = dict.get(self, _ALIAS, DEFAULT_CONNECTION_NAME)
-        return found
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key != _ALIAS:
+            dict.__setitem__(self, key, value)
+            type.__setattr__(self._document_class, "_undaunted_home", None)  # it may be the collection's name
+            return
+        self.__class__ = _SwitchedMeta  # for good: in another thread the class may be switched for longer than here
+        own = dict.get(self, _ALIAS, DEFAULT_CONNECTION_NAME)
+        route = route_of(self._document_class)
+        set_route(self._document_class, replace(route, alias=None if value == own else value))
+
+
+class _SwitchedMeta(ContextMeta):
+    """The ``_meta`` of a class that has been switched somewhere."""
 
     def __getitem__(self, key: str) -> Any:
         if key == _ALIAS:
@@ -87,10 +101,3 @@ class ContextMeta(MetaDict):  # type: ignore[misc]  # MongoEngine is untyped
             if alias is not None:
                 return alias
         return dict.get(self, key, default)
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if key != _ALIAS:
-            dict.__setitem__(self, key, value)
-            return
-        route = route_of(self._document_class)
-        set_route(self._document_class, replace(route, alias=None if value == self._own_alias() else value))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pymongo
 from pymongo import _csot
 from pymongo.mongo_client import MongoClient
+from pymongo.synchronous.client_session import _SESSION as BOUND_SESSION
 
 from undaunted.errors import ConfigurationError, Problem
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pymongo.cursor import Cursor
 
 __all__ = [
+    "BOUND_SESSION",
     "MINIMUM_PYMONGO",
     "CursorView",
     "abandon",
@@ -44,8 +46,9 @@ _RETRY_PARAMETERS = (
 )  # fmt: skip
 _CURSOR_FIELDS = (
     "_spec", "_ordering", "_skip", "_limit", "_collation", "_projection", "_query_flags", "_exhaust", "_data",
-    "_killed",
+    "_killed", "_id", "_collection", "_session", "_sock_mgr",
 )  # fmt: skip
+_COLLECTION_FIELDS = ("_write_concern", "_read_concern")
 
 
 def check_driver() -> None:
@@ -71,7 +74,9 @@ def _missing() -> tuple[str, ...]:
     lacking = [f"MongoClient._retry_internal({name}=...)" for name in _RETRY_PARAMETERS if name not in known]
     lacking += [name for name in ("_get_bound_session", "_get_topology") if not hasattr(MongoClient, name)]
     with MongoClient[dict[str, Any]](connect=False) as client:
-        cursor = client["undaunted"]["seams"].find()
+        collection = client["undaunted"]["seams"]
+        cursor = collection.find()
+        lacking += [f"Collection.{name}" for name in _COLLECTION_FIELDS if not hasattr(collection, name)]
         lacking += [f"Cursor.{name}" for name in _CURSOR_FIELDS if not hasattr(cursor, name)]
     return tuple(lacking)
 
