@@ -582,7 +582,7 @@ def test_mistakes_on_the_command_line_are_sentences():
     for arguments, told in [
         (("lab", "primary"), "No lab is running; start one with `undaunted lab up mongodb`."),
         (("lab", "primary", "--name", "x"), "No lab named 'x' is running (running: none)"),
-        (("lab", "up", "oracle"), "'oracle' is not"),
+        (("lab", "up", "oracle"), "No such command 'oracle'"),
         (("lab", "up", "mongodb", "--election-timeout", "soon"), "'soon' is not a duration"),
         (("lab", "up", "mongodb", "--port", str(choose(1, taken=())[0])), "has 3 nodes, and 1 ports were named"),
         (("lab", "down", "--all", "--name", "x"), "--all and --name"),

@@ -13,8 +13,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from undaunted.lab import LabError, MongoLab
-from undaunted.lab.find import KINDS, attach, names
+from undaunted.lab import CassandraLab, LabError, MongoLab
+from undaunted.lab.find import attach, names
+from undaunted.lab.primaries import Primaries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -44,26 +45,58 @@ def _step(text: str) -> Generator[Callable[[str], None]]:
         yield status.update
 
 
-@lab.command()
-@click.argument("backend", type=click.Choice(sorted(KINDS)))
-@click.option("--name", help="Name of the lab, to tell several apart.  [default: the backend's name]")
+@lab.group()
+def up() -> None:
+    """Start a cluster, print how to reach it, and keep it until Ctrl-C."""
+
+
+_called = click.option("--name", help="Name of the lab, to tell several apart.  [default: the backend's name]")
+_kept = click.option("--directory", type=click.Path(file_okay=False), help="Keep the data here.  [default: nowhere]")
+_detached = click.option("--detach", is_flag=True, help="Come back at once; `undaunted lab down` ends it.")
+
+
+@up.command()
+@_called
 @click.option("--nodes", default=3, show_default=True, help="How many nodes hold data.")
 @click.option("--arbiters", default=0, show_default=True, help="How many nodes only vote.")
 @click.option("--election-timeout", default="2s", show_default=True, help="How long a silent primary is waited for.")
 @click.option("--no-initiate", is_flag=True, help="Leave the nodes empty, for `undaunted provision`.")
-@click.option("--directory", type=click.Path(file_okay=False), help="Keep the data here.  [default: a temporary one]")
+@_kept
 @click.option("--port", "ports", type=int, multiple=True, help="Port of a node; once for each.  [default: free ones]")
-@click.option("--detach", is_flag=True, help="Come back at once; `undaunted lab down` ends it.")
-def up(backend: str, *, name: str | None, detach: bool, no_initiate: bool, ports: tuple[int, ...], **rest: Any) -> None:
-    """Start a cluster, print how to reach it, and keep it until Ctrl-C."""
-    started_s = time.monotonic()
+@_detached
+def mongodb(*, name: str | None, detach: bool, no_initiate: bool, ports: tuple[int, ...], **rest: Any) -> None:
+    """A replica set of MongoDB."""
     try:
-        made = MongoLab(name=name or backend, initiate=not no_initiate, ports=ports or None, **rest)
+        made = MongoLab(name=name or "mongodb", initiate=not no_initiate, ports=ports or None, **rest)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--election-timeout") from error
+    _run(made, detach=detach)
+
+
+@up.command()
+@_called
+@click.option("--nodes", default=3, show_default=True, help="How many nodes each datacenter has.")
+@click.option("--datacenters", default=1, show_default=True, help="How many datacenters: dc1, dc2, ...")
+@click.option(
+    "--commitlog-sync",
+    type=click.Choice(["batch", "periodic"]),
+    default="batch",
+    show_default=True,
+    help="When a write is on disk: before its answer, or, as Cassandra's own default, within ten seconds.",
+)
+@click.option("--phi-convict-threshold", default=8.0, show_default=True, help="How sure a node is of another's death.")
+@_kept
+@_detached
+def cassandra(*, name: str | None, detach: bool, **rest: Any) -> None:
+    """A cluster of Cassandra. The first one fetches 70 MB."""
+    _run(CassandraLab(name=name or "cassandra", **rest), detach=detach)
+
+
+def _run(made: Lab, *, detach: bool) -> None:
+    started_s = time.monotonic()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
-    with _step(f"starting {backend}") as say:
+    with _step(f"starting {made.backend}") as say:
         made.open(progress=say)
     try:
         click.echo(_described(made, time.monotonic() - started_s))
@@ -92,9 +125,15 @@ def _keep(made: Lab) -> None:
 
 
 def _described(made: Lab, took_s: float) -> str:
-    nodes = [f"  {node.name}  {node.address}" + ("  (arbiter)" if node.is_arbiter else "") for node in made.nodes]
+    nodes = [f"  {node.name}  {node.address}{_remark(node)}" for node in made.nodes]
     head = f"The lab {made.name} is up after {took_s:.1f} s:"
-    return "\n".join([head, *nodes, "", f"URI: {made.uri}", "", "# undaunted.toml", *_toml(made.settings), ""])
+    return "\n".join([head, *nodes, "", made.reach, "", "# undaunted.toml", *_toml(made.settings), ""])
+
+
+def _remark(node: LabNode) -> str:
+    if node.datacenter is not None:
+        return f"  ({node.datacenter})"
+    return "  (arbiter)" if node.is_arbiter else ""
 
 
 def _toml(settings: dict[str, Any]) -> list[str]:
@@ -125,19 +164,26 @@ def status(*, name: str | None, as_json: bool) -> None:
     if not report:
         click.echo("No lab is running.")
         return
-    table = Table("lab", "node", "address", "state", "role", "pid")
+    table = Table("lab", "node", "address", "datacenter", "state", "role", "pid")
     for entry in report:
         for node in entry["nodes"]:
-            pid = str(node["pid"] or "")
-            table.add_row(entry["name"], node["name"], node["address"], node["state"], node["role"], pid)
+            told = [str(node[what] or "") for what in ("name", "address", "datacenter", "state", "role", "pid")]
+            table.add_row(entry["name"], *told)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def _report(found: Lab) -> dict[str, Any]:
     states, roles = found.states(), found.roles()
     nodes = [
-        {"name": n.name, "address": n.address, "state": str(states[n.name]), "role": roles[n.name], "pid": n.pid}
-        for n in found.nodes
+        {
+            "name": node.name,
+            "address": node.address,
+            "datacenter": node.datacenter,
+            "state": str(states[node.name]),
+            "role": roles[node.name],
+            "pid": node.pid,
+        }
+        for node in found.nodes
     ]
     return {"name": found.name, "backend": found.backend, "nodes": nodes}
 
@@ -175,7 +221,16 @@ def stop(node: str, *, name: str | None) -> None:
 @_which
 def step_down(node: str, *, name: str | None) -> None:
     """Make the primary hand over in good order."""
-    _fault(name, node, "stepped down", lambda found, chosen: found.step_down(chosen))
+    led = _led(name)
+    _fault(led.name, node, "stepped down", lambda _found, chosen: led.step_down(chosen))
+
+
+def _led(name: str | None) -> Primaries:
+    """The lab, if it has a primary."""
+    found = attach(name)
+    if not isinstance(found, Primaries):
+        raise LabError(f"The lab {found.name} holds {found.backend}, whose nodes are all alike: it has no primary.")
+    return found
 
 
 def _fault(name: str | None, which: str, done: str, verb: Callable[[Lab, LabNode], object]) -> None:
@@ -187,9 +242,12 @@ def _fault(name: str | None, which: str, done: str, verb: Callable[[Lab, LabNode
     with _step(f"{node.name}: waiting until it is {done}"):
         verb(found, node)
     click.echo(f"{node.name} ({node.address}) is {done}.")
+    if was_primary and isinstance(found, Primaries):
+        _tell_successor(found, node, started_s)
+
+
+def _tell_successor(found: Primaries, node: LabNode, started_s: float) -> None:
     voters = sum(state == "up" for state in found.states().values())
-    if not was_primary:
-        return
     if voters * 2 <= len(found.nodes):
         click.echo(f"{voters} of {len(found.nodes)} nodes are up, which is no majority: there is no primary now.")
         return
@@ -233,7 +291,7 @@ def heal(*, name: str | None) -> None:
 @lab.command()
 @_which
 def restart(*, name: str | None) -> None:
-    """Restart every node cleanly, one after the other, the primary last."""
+    """Restart every node cleanly, one after the other, a primary last."""
     found = attach(name)
     with _step("restarting one node after the other"):
         found.rolling_restart()
@@ -244,7 +302,7 @@ def restart(*, name: str | None) -> None:
 @_which
 def primary(*, name: str | None) -> None:
     """Print the name and the address of the primary."""
-    node = attach(name).primary()
+    node = _led(name).primary()
     click.echo(f"{node.name} {node.address}")
 
 

@@ -6,8 +6,9 @@ must not depend on what it puts to the test.
 
 from __future__ import annotations
 
+from undaunted.lab.cassandra import CassandraLab
 from undaunted.lab.errors import LabError
 from undaunted.lab.mongodb import MongoLab
 from undaunted.lab.node import LabNode, State
 
-__all__ = ["LabError", "LabNode", "MongoLab", "State"]
+__all__ = ["CassandraLab", "LabError", "LabNode", "MongoLab", "State"]

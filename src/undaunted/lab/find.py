@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from undaunted.lab.cassandra import CassandraLab
 from undaunted.lab.errors import LabError
 from undaunted.lab.home import home, locked, running
 from undaunted.lab.mongodb import MongoLab
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "attach", "names"]
 
-KINDS: Mapping[str, type[Lab]] = {kind.backend: kind for kind in (MongoLab,)}
+KINDS: Mapping[str, type[Lab]] = {kind.backend: kind for kind in (CassandraLab, MongoLab)}
 
 
 def names() -> dict[str, str]:

@@ -20,6 +20,7 @@ import ctypes
 import fcntl
 import json
 import os
+import resource
 import selectors
 import shutil
 import signal
@@ -34,6 +35,8 @@ POLL_S = 0.25  # how late the end of the starter is seen where the kernel has no
 CLIENT_TIMEOUT_S = 1.0  # a client that connects and says nothing must not hold up the watch for long
 REAP_TIMEOUT_S = 10.0
 PR_SET_PDEATHSIG = 1
+PR_CAPBSET_DROP = 24
+CAP_IPC_LOCK = 14
 
 
 class Server:
@@ -66,6 +69,7 @@ class Guardian:
         self.locks = locks
         self.remove = remove
         self.held: list[int] = []
+        self.claims: list[socket.socket] = []
         self.servers: dict[str, Server] = {}
         self.is_over = False
         self.pid = os.getpid()
@@ -150,7 +154,20 @@ class Guardian:
             return {"error": f"{type(error).__name__}: {error}"}
         return found
 
-    def do_spawn(self, *, node: str, argv: list[str], cwd: str, log: str, env: dict[str, str]) -> dict[str, Any]:
+    def do_claim(self, *, host: str, port: int) -> dict[str, Any]:
+        """Keep a port for as long as this process lives, so that no other lab of any user takes what it stands for."""
+        claim = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            claim.bind((host, port))
+        except OSError as error:
+            claim.close()
+            return {"errno": error.errno}
+        self.claims.append(claim)
+        return {"errno": None}
+
+    def do_spawn(
+        self, *, node: str, argv: list[str], cwd: str, log: str, env: dict[str, str], may_lock_memory: bool
+    ) -> dict[str, Any]:
         """Start a server; its output is appended to ``log``."""
         known = self.servers.get(node)
         if known is not None and known.process.poll() is None:
@@ -164,7 +181,7 @@ class Guardian:
                 cwd=cwd,
                 env={**os.environ, **env},
                 start_new_session=True,
-                preexec_fn=self.bind_to_guardian,  # noqa: PLW1509 - one thread
+                preexec_fn=self.bind_to_guardian if may_lock_memory else self.bind_and_unlock,  # noqa: PLW1509 - one thread
             )
         self.servers[node] = Server(process)
         return self.servers[node].describe()
@@ -173,6 +190,12 @@ class Guardian:
         """In the new process, before it becomes the server: ask the kernel to kill it when the guardian ends."""
         if self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0 or os.getppid() != self.pid:
             os._exit(127)
+
+    def bind_and_unlock(self) -> None:
+        """The same for a server that would pin all its memory: as root it may do so unless the right is dropped."""
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+        self.libc.prctl(PR_CAPBSET_DROP, CAP_IPC_LOCK, 0, 0, 0)  # refused to all but root, who alone has it
+        self.bind_to_guardian()
 
     def do_signal(self, *, node: str, signal: int) -> dict[str, Any]:
         """Send a signal to a server and report it."""

@@ -22,10 +22,11 @@ from undaunted.lab.errors import LabError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["LOCK", "RECORD", "home", "is_held", "locked", "running", "write_record"]
+__all__ = ["LOCK", "RAM", "RECORD", "home", "is_held", "locked", "running", "write_record"]
 
 LOCK = "lock"
 RECORD = "lab.json"
+RAM = "ram"  # a link to the directory on a RAM disk, of a lab that has one
 _LOCK_TIMEOUT_S = 60.0
 
 
@@ -103,6 +104,8 @@ def running(directory: Path) -> dict[str, dict[str, Any]]:
         if not place.is_dir():
             continue
         if not is_held(place / LOCK):
+            if (place / RAM).is_symlink():
+                shutil.rmtree((place / RAM).readlink(), ignore_errors=True)
             shutil.rmtree(place, ignore_errors=True)
             continue
         try:

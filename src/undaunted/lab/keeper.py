@@ -109,10 +109,39 @@ class Keeper:
             return self._exchange(connection, {"do": do, "with": request})
 
     def spawn(
-        self, node: str, argv: Sequence[str], *, cwd: Path, log: Path, env: Mapping[str, str] | None = None
+        self,
+        node: str,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        may_lock_memory: bool = True,
     ) -> None:
-        """Start a server; its output is appended to `log`."""
-        self.ask("spawn", node=node, argv=list(argv), cwd=str(cwd), log=str(log), env=dict(env or {}))
+        """Start a server.
+
+        Args:
+            node: The name that it is known by from now on.
+            argv: The command line.
+            cwd: Where it runs.
+            log: Its output is appended to this file.
+            env: Added to the environment of the guardian's starter.
+            may_lock_memory: Whether it may pin its memory (``mlockall``).
+        """
+        self.ask(
+            "spawn",
+            node=node,
+            argv=list(argv),
+            cwd=str(cwd),
+            log=str(log),
+            env=dict(env or {}),
+            may_lock_memory=may_lock_memory,
+        )
+
+    def claim(self, host: str, port: int) -> int | None:
+        """Bind a port for the life of the guardian; None, or the `errno` of why it could not be had."""
+        found: int | None = self.ask("claim", host=host, port=port)["errno"]
+        return found
 
     def signal(self, node: str, number: int) -> None:
         """Send a signal to a server and its children."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import signal
 import time
 from abc import abstractmethod
 from pathlib import Path
@@ -14,9 +15,9 @@ from undaunted.lab import log as logs
 from undaunted.lab.errors import LabError
 from undaunted.lab.home import home, locked, running, write_record
 from undaunted.lab.keeper import Keeper
-from undaunted.lab.node import LabNode
+from undaunted.lab.node import LabNode, State
 from undaunted.lab.ports import LOOPBACK, check_free, choose
-from undaunted.lab.verbs import Verbs
+from undaunted.lab.verbs import POLL_S, START_TIMEOUT_S, Verbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -163,26 +164,30 @@ class Lab(Verbs):
                     f"A lab named {name!r} is running; end it with `undaunted lab down --name {name}`, "
                     "or give this one another name."
                 )
-            taken = {node["port"] for record in labs.values() for node in record.get("nodes", ())}
             self._name, self._place = name, directory / name
             self._place.mkdir(mode=0o700)
             self._keeper = self._launch()
             self._owner = os.getpid()
-            if self._ports is None:
-                ports = choose(self._count + self._arbiters, taken=taken)
-            else:
-                ports = self._ports
-                check_free(ports, taken=taken)
-            self._nodes = [
-                LabNode(self, name=f"n{number}", host=LOOPBACK, port=port, is_arbiter=number > self._count)
-                for number, port in enumerate(ports, start=1)
-            ]
+            self._nodes = self._make_nodes(labs)
             write_record(self._place, self._record())
+
+    def _make_nodes(self, labs: Mapping[str, Mapping[str, Any]]) -> list[LabNode]:
+        """Give every node an address that no other lab has: a port of its own on 127.0.0.1."""
+        taken = {node["port"] for record in labs.values() for node in record.get("nodes", ())}
+        if self._ports is None:
+            ports = choose(self._count + self._arbiters, taken=taken)
+        else:
+            ports = self._ports
+            check_free(ports, taken=taken)
+        return [
+            LabNode(self, name=f"n{number}", host=LOOPBACK, port=port, is_arbiter=number > self._count)
+            for number, port in enumerate(ports, start=1)
+        ]
 
     def _launch(self) -> Keeper:
         assert self._place is not None  # noqa: S101 - claimed just before
         if self._directory is None:
-            return Keeper.launch(self._place)
+            return Keeper.launch(self._place, remove=self._scratch())
         lock = self._directory / ".undaunted-lock"
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         keeper = Keeper.launch(self._place, locks=[lock])
@@ -193,17 +198,29 @@ class Lab(Verbs):
             raise LabError(f"The directory {self._directory} is not empty ({some}); give an empty or a new one.")
         return keeper
 
+    def _scratch(self) -> Sequence[Path]:
+        """Directories elsewhere for the data of this lab, made now and removed at its end."""
+        return ()
+
     def _record(self) -> dict[str, Any]:
         return {
             "backend": self.backend,
             "starter": os.getpid(),
             "started_at": time.time(),
-            "nodes": [
-                {"name": node.name, "host": node.host, "port": node.port, "is_arbiter": node.is_arbiter}
-                for node in self._nodes
-            ],
+            "nodes": [node.record() for node in self._nodes],
             "options": self._options(),
         }
+
+    def _stop_all(self) -> None:
+        self.thaw()
+        up = self._in_state(State.UP)
+        for node in up:
+            self._guardian.signal(node.name, signal.SIGTERM)
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while self._in_state(State.UP):
+            if time.monotonic() > deadline_s:
+                raise LabError(f"{self._in_state(State.UP)[0].name} did not stop within {START_TIMEOUT_S:g} s.")
+            time.sleep(POLL_S)
 
     def _give_up(self) -> None:
         keeper, place = self._keeper, self._place
@@ -219,8 +236,8 @@ class Lab(Verbs):
 
     @property
     @abstractmethod
-    def uri(self) -> str:
-        """The address of the cluster, with credentials where it has them."""
+    def reach(self) -> str:
+        """How a client reaches the cluster, in one line for people."""
 
     @abstractmethod
     def settings_for(self, cluster: str) -> dict[str, Any]:
@@ -236,9 +253,6 @@ class Lab(Verbs):
 
     @abstractmethod
     def _start_all(self) -> None: ...
-
-    @abstractmethod
-    def _stop_all(self) -> None: ...
 
     @abstractmethod
     def _options(self) -> dict[str, Any]: ...

@@ -15,6 +15,7 @@ from undaunted.lab.errors import LabError
 from undaunted.lab.failpoints import FailPoints
 from undaunted.lab.lab import Lab
 from undaunted.lab.node import LabNode, State
+from undaunted.lab.primaries import Primaries
 from undaunted.lab.replica_set import Checkup, elect
 from undaunted.lab.verbs import POLL_S, START_TIMEOUT_S, NodeLike
 
@@ -31,7 +32,7 @@ _COMMAND_TIMEOUT_S = 15.0
 _HEARTBEAT_MS = 500
 
 
-class MongoLab(FailPoints, Lab):
+class MongoLab(FailPoints, Primaries, Lab):
     """A replica set of real `mongod`, quick to start and quick to elect, for as long as this process lives.
 
     Args:
@@ -103,6 +104,11 @@ class MongoLab(FailPoints, Lab):
         if self._auth:
             options.append("authSource=admin")
         return f"mongodb://{user}{','.join(node.address for node in self._nodes)}/?{'&'.join(options)}"
+
+    @property
+    def reach(self) -> str:
+        """How a client reaches the set, in one line for people."""
+        return f"URI: {self.uri}"
 
     def settings_for(self, cluster: str) -> dict[str, Any]:
         """Settings that declare this lab as a cluster of this name, as `undaunted.configure` takes them.
@@ -289,17 +295,6 @@ class MongoLab(FailPoints, Lab):
             self._make_set()
         if self._auth is not None and (self._initiate or self._replica_set is None):
             self._make_user(self._auth)
-
-    def _stop_all(self) -> None:
-        self.thaw()
-        up = self._in_state(State.UP)
-        for node in up:
-            self._guardian.signal(node.name, 15)
-        deadline_s = time.monotonic() + START_TIMEOUT_S
-        while self._in_state(State.UP):
-            if time.monotonic() > deadline_s:
-                raise LabError(f"{self._in_state(State.UP)[0].name} did not stop within {START_TIMEOUT_S:g} s.")
-            time.sleep(POLL_S)
 
     def _make_set(self) -> None:
         first = self._nodes[0]

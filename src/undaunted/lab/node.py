@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from undaunted.lab.verbs import Verbs
@@ -30,16 +30,37 @@ class LabNode:
         host: The address it listens on.
         port: The port it listens on.
         is_arbiter: Whether it only votes.
+        datacenter: The datacenter that it belongs to; None where the database knows none.
     """
 
-    __slots__ = ("_lab", "host", "is_arbiter", "name", "port")
+    __slots__ = ("_lab", "datacenter", "host", "is_arbiter", "name", "port")
 
-    def __init__(self, lab: Verbs, *, name: str, host: str, port: int, is_arbiter: bool = False) -> None:
+    def __init__(
+        self,
+        lab: Verbs,
+        *,
+        name: str,
+        host: str,
+        port: int,
+        is_arbiter: bool = False,
+        datacenter: str | None = None,
+    ) -> None:
         self._lab = lab
         self.name = name
         self.host = host
         self.port = port
         self.is_arbiter = is_arbiter
+        self.datacenter = datacenter
+
+    def record(self) -> dict[str, Any]:
+        """What another process needs to make this node again."""
+        return {
+            "name": self.name,
+            "host": self.host,
+            "port": self.port,
+            "is_arbiter": self.is_arbiter,
+            "datacenter": self.datacenter,
+        }
 
     @property
     def address(self) -> str:
@@ -53,7 +74,10 @@ class LabNode:
 
     @property
     def role(self) -> str:
-        """``"primary"``, ``"secondary"``, ``"arbiter"``, ``"standalone"``, or ``"unknown"`` while it does not say."""
+        """What it says it is; ``"unknown"`` while it does not say.
+
+        MongoDB: ``"primary"``, ``"secondary"``, ``"arbiter"``, ``"standalone"``. Cassandra: ``"replica"``.
+        """
         return self._lab.role(self)
 
     @property

@@ -51,20 +51,17 @@ class Verbs(ABC):
         return list(self._nodes)
 
     def node(self, which: NodeLike) -> LabNode:
-        """The node of this name, such as ``"n2"``; ``"primary"`` is whoever is primary now.
+        """The node of this name, such as ``"n2"``.
 
         Raises:
             LabError: There is no such node.
         """
         if isinstance(which, LabNode):
             return which
-        if which == "primary":
-            return self.primary()
         for node in self._nodes:
             if node.name == which:
                 return node
-        names = ", ".join(node.name for node in self._nodes)
-        raise LabError(f"The lab {self.name} has no node {which!r}; name one of {names}, or 'primary'.")
+        raise LabError(f"The lab {self.name} has no node {which!r}; name one of {self._choices()}.")
 
     def state(self, which: NodeLike) -> State:
         """What the process of a node does now."""
@@ -86,16 +83,22 @@ class Verbs(ABC):
 
     # ---------------------------------------------------------------- faults
 
-    def kill(self, which: NodeLike = "primary") -> LabNode:
+    def kill(self, which: NodeLike | None = None) -> LabNode:
         """Crash a node (SIGKILL), also a frozen one; returns it when its process is gone.
+
+        Args:
+            which: The node. Default: the primary, where the database has one.
 
         Raises:
             LabError: It is down already.
         """
         return self._signal(which, signal.SIGKILL, allowed={State.UP, State.FROZEN}, goal=State.DOWN)
 
-    def freeze(self, which: NodeLike = "primary") -> LabNode:
+    def freeze(self, which: NodeLike | None = None) -> LabNode:
         """Make a node hang (SIGSTOP): its connections stay open and nothing answers.
+
+        Args:
+            which: The node. Default: the primary, where the database has one.
 
         Raises:
             LabError: It is not up.
@@ -111,8 +114,12 @@ class Verbs(ABC):
         chosen = [self.node(which)] if which is not None else self._in_state(State.FROZEN)
         return [self._signal(node, signal.SIGCONT, allowed={State.FROZEN}, goal=State.UP) for node in chosen]
 
-    def stop(self, which: NodeLike = "primary", *, timeout: float | str = STOP_TIMEOUT_S) -> LabNode:
+    def stop(self, which: NodeLike | None = None, *, timeout: float | str = STOP_TIMEOUT_S) -> LabNode:
         """End a node cleanly (SIGTERM); returns it when its process is gone.
+
+        Args:
+            which: The node. Default: the primary, where the database has one.
+            timeout: How long it may take.
 
         Raises:
             LabError: It is not up, or has not ended in time.
@@ -139,6 +146,20 @@ class Verbs(ABC):
         self._await_answers(chosen, timeout_s=seconds(timeout))
         return chosen
 
+    def restart(self, which: NodeLike | None = None, *, timeout: float | str = START_TIMEOUT_S) -> LabNode:
+        """End a node cleanly and start it again; returns it when it answers.
+
+        Args:
+            which: The node. Default: the primary, where the database has one.
+            timeout: How long each half may take.
+
+        Raises:
+            LabError: It is not up, has not ended in time, or did not come up.
+        """
+        node = self.stop(which, timeout=timeout)
+        self.start(node, timeout=timeout)
+        return node
+
     def heal(self, *, timeout: float | str = START_TIMEOUT_S) -> None:
         """Thaw every frozen node, start every one that is down, and wait until all are well."""
         self.thaw()
@@ -146,31 +167,17 @@ class Verbs(ABC):
         self.wait_healthy(timeout)
 
     def rolling_restart(self, *, timeout: float | str = START_TIMEOUT_S) -> None:
-        """Restart every node cleanly, one after the other, the primary last; each must be well before the next.
+        """Restart every node cleanly, one after the other, a primary last; each must be well before the next.
 
         Raises:
             LabError: A node did not come back in time.
         """
         self.wait_healthy(timeout)
-        last = self.primary(timeout)
-        for node in [*(node for node in self._nodes if node is not last), last]:
-            self.stop(node, timeout=timeout)
-            self.start(node, timeout=timeout)
+        for node in self._restart_order(seconds(timeout)):
+            self.restart(node, timeout=timeout)
             self.wait_healthy(timeout)
 
     # ------------------------------------------------- what each database does
-
-    @abstractmethod
-    def primary(self, timeout: float | str = 10.0) -> LabNode:
-        """The node that takes writes."""
-
-    @abstractmethod
-    def wait_primary(self, *, other_than: NodeLike | None = None, timeout: float | str = 60.0) -> float:
-        """Wait for a node that takes writes; returns `time.monotonic()` of when it was first seen."""
-
-    @abstractmethod
-    def step_down(self, which: NodeLike = "primary") -> LabNode:
-        """Make the primary hand over in good order; returns the node that was primary."""
 
     @abstractmethod
     def wait_healthy(self, timeout: float | str = START_TIMEOUT_S) -> None:
@@ -189,6 +196,18 @@ class Verbs(ABC):
 
     @abstractmethod
     def _argv(self, node: LabNode) -> list[str]: ...
+
+    def _usual(self) -> LabNode:
+        """The node that a fault hits where none is named."""
+        raise LabError(f"The nodes of the lab {self.name} are all alike; name one of {self._choices()}.")
+
+    def _choices(self) -> str:
+        """What a node may be called, for messages."""
+        return ", ".join(node.name for node in self._nodes)
+
+    def _restart_order(self, timeout_s: float) -> list[LabNode]:
+        del timeout_s
+        return list(self._nodes)
 
     # ------------------------------------------------------------ for labs
 
@@ -214,14 +233,14 @@ class Verbs(ABC):
 
     def _signal(
         self,
-        which: NodeLike,
+        which: NodeLike | None,
         number: signal.Signals,
         *,
         allowed: set[State],
         goal: State,
         timeout_s: float = SIGNAL_TIMEOUT_S,
     ) -> LabNode:
-        node = self.node(which)
+        node = self._usual() if which is None else self.node(which)
         self._demand(node, allowed, f"take {number.name}")
         self._guardian.signal(node.name, number)
         deadline_s = time.monotonic() + timeout_s

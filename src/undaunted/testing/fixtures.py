@@ -9,9 +9,16 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from undaunted.lab import MongoLab
+    from undaunted.lab import CassandraLab, MongoLab
 
-__all__ = ["fresh_mongo_lab", "healthy_mongo_lab", "mongo_lab"]
+__all__ = [
+    "cassandra_lab",
+    "fresh_cassandra_lab",
+    "fresh_mongo_lab",
+    "healthy_cassandra_lab",
+    "healthy_mongo_lab",
+    "mongo_lab",
+]
 
 
 @pytest.fixture(scope="session")
@@ -39,4 +46,33 @@ def fresh_mongo_lab() -> Generator[MongoLab]:
     from undaunted.lab import MongoLab  # noqa: PLC0415
 
     with MongoLab() as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def cassandra_lab() -> Generator[CassandraLab]:
+    """One three-node cluster of Cassandra for the whole run, in whatever state the last test left it.
+
+    The commit log is written before a write is acknowledged, so that a test may ask that nothing be lost. A missing
+    server is an error of the test, never a skip: the promise was not tested then.
+    """
+    from undaunted.lab import CassandraLab  # noqa: PLC0415
+
+    with CassandraLab() as lab:
+        yield lab
+
+
+@pytest.fixture
+def healthy_cassandra_lab(cassandra_lab: CassandraLab) -> CassandraLab:
+    """The cluster of the run, healed: every node up and seen by the others, one schema, a write at ALL from each."""
+    cassandra_lab.heal()
+    return cassandra_lab
+
+
+@pytest.fixture
+def fresh_cassandra_lab() -> Generator[CassandraLab]:
+    """A three-node cluster of Cassandra of the test's own, new and empty; ten to fifteen seconds."""
+    from undaunted.lab import CassandraLab  # noqa: PLC0415
+
+    with CassandraLab() as lab:
         yield lab

@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
-from undaunted.testing.fixtures import fresh_mongo_lab, healthy_mongo_lab, mongo_lab
+from undaunted.testing.fixtures import (
+    cassandra_lab,
+    fresh_cassandra_lab,
+    fresh_mongo_lab,
+    healthy_cassandra_lab,
+    healthy_mongo_lab,
+    mongo_lab,
+)
 
-__all__ = ["fresh_mongo_lab", "healthy_mongo_lab", "mongo_lab"]
+__all__ = [
+    "cassandra_lab",
+    "fresh_cassandra_lab",
+    "fresh_mongo_lab",
+    "healthy_cassandra_lab",
+    "healthy_mongo_lab",
+    "mongo_lab",
+]
