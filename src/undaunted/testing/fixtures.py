@@ -1,22 +1,26 @@
-"""Fixtures on top of the lab. Each imports the lab when a test first asks for it."""
+"""Fixtures on top of the lab and of the fake cluster. Each imports what it needs when a test first asks for it."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from undaunted.lab import CassandraLab, MongoLab
+    from undaunted.testing.cql import FakeCassandra
 
 __all__ = [
     "cassandra_lab",
+    "fake_cassandra",
     "fresh_cassandra_lab",
     "fresh_mongo_lab",
     "healthy_cassandra_lab",
     "healthy_mongo_lab",
+    "make_fake_cassandra",
     "mongo_lab",
 ]
 
@@ -76,3 +80,18 @@ def fresh_cassandra_lab() -> Generator[CassandraLab]:
 
     with CassandraLab() as lab:
         yield lab
+
+
+@pytest.fixture
+def make_fake_cassandra() -> Generator[Callable[..., FakeCassandra]]:
+    """Makes fake clusters with the options of `FakeCassandra`, and closes them after the test; milliseconds each."""
+    from undaunted.testing.cql import FakeCassandra  # noqa: PLC0415
+
+    with ExitStack() as stack:
+        yield lambda *args, **options: stack.enter_context(FakeCassandra(*args, **options))
+
+
+@pytest.fixture
+def fake_cassandra(make_fake_cassandra: Callable[..., FakeCassandra]) -> FakeCassandra:
+    """A fake cluster of three nodes of the test's own, new and empty."""
+    return make_fake_cassandra()

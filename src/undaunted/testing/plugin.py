@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from undaunted.testing.fixtures import (
     cassandra_lab,
+    fake_cassandra,
     fresh_cassandra_lab,
     fresh_mongo_lab,
     healthy_cassandra_lab,
     healthy_mongo_lab,
+    make_fake_cassandra,
     mongo_lab,
 )
 
 __all__ = [
     "cassandra_lab",
+    "fake_cassandra",
     "fresh_cassandra_lab",
     "fresh_mongo_lab",
     "healthy_cassandra_lab",
     "healthy_mongo_lab",
+    "make_fake_cassandra",
     "mongo_lab",
 ]

@@ -1,0 +1,331 @@
+"""Writes rows: INSERT, UPDATE and DELETE, with their conditions, alone or as a batch.
+
+A change is planned first, with every value read and every mistake found, and applied then: a batch with a mistake in
+its last statement changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from undaunted.testing.cql.assignments import Assign, plan_assignments
+from undaunted.testing.cql.errors import Invalid
+from undaunted.testing.cql.result import Rows, Void
+from undaunted.testing.cql.rows import Cell
+from undaunted.testing.cql.schema import Column
+from undaunted.testing.cql.select import found_row
+from undaunted.testing.cql.statements import Assignment, Delete, Insert, Update
+from undaunted.testing.cql.types import scalar
+from undaunted.testing.cql.where import read_where, test_value
+from undaunted.testing.cql.wire import UNSET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from undaunted.testing.cql.result import Result
+    from undaunted.testing.cql.rows import Partition, Row
+    from undaunted.testing.cql.schema import Table
+    from undaunted.testing.cql.select import Found
+    from undaunted.testing.cql.statements import Change, Term
+    from undaunted.testing.cql.values import Bound
+
+__all__ = ["Plan", "Stamp", "apply", "plan"]
+
+APPLIED = Column(name="[applied]", type=scalar("boolean"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """When a change happens.
+
+    Attributes:
+        timestamp: What its cells carry, in microseconds.
+        now_s: The clock of the cluster, which ends what has a time to live.
+    """
+
+    timestamp: int
+    now_s: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """One change with its values.
+
+    Attributes:
+        rows: Partition keys, each with a clustering key; None for a change of the partition.
+        write: What to do with each.
+        timestamp: Its own; None for that of the request.
+        only_new: Behind IF NOT EXISTS.
+        only_old: Behind IF EXISTS.
+        tests: Behind IF, with the columns that they look at.
+    """
+
+    table: Table
+    rows: list[tuple[tuple[Any, ...], tuple[Any, ...] | None]]
+    write: Callable[[Partition, tuple[Any, ...] | None, Stamp], None]
+    timestamp: int | None = None
+    only_new: bool = False
+    only_old: bool = False
+    tests: list[tuple[Column, Callable[[Any], bool]]] = field(default_factory=list[Any])
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether it is a lightweight transaction."""
+        return self.only_new or self.only_old or bool(self.tests)
+
+
+def plan(table: Table, change: Change, bound: Bound) -> Plan:
+    """Read all values of a change.
+
+    Raises:
+        Invalid: It cannot be done.
+    """
+    if table.rows_of is not None:
+        raise Invalid(f"{table.title} is not user-modifiable.")
+    made = _PLANS[type(change)](table, change, bound)
+    if made.is_conditional:
+        if made.timestamp is not None:
+            raise Invalid("Cannot provide custom timestamp for conditional updates")
+        if len(made.rows) > 1:
+            raise Invalid("IN on the primary key columns is not supported with conditional updates")
+    return made
+
+
+def _timestamp(term: Term | None, bound: Bound) -> int | None:
+    if term is None:
+        return None
+    found = bound.value(term, scalar("bigint"), "[timestamp]")
+    return None if found is UNSET or found is None else int(found)
+
+
+def _lifetime(table: Table, term: Term | None, bound: Bound) -> int:
+    """Seconds, 0 for ever."""
+    found = None if term is None else bound.value(term, scalar("int"), "[ttl]")
+    if found is None or found is UNSET:
+        return int(table.options.get("default_time_to_live", 0))
+    if found < 0:
+        raise Invalid(f"A TTL must be greater or equal to 0, but was {found}")
+    return int(found)
+
+
+def _ends(lifetime_s: int, stamp: Stamp) -> float | None:
+    return stamp.now_s + lifetime_s if lifetime_s else None
+
+
+def _plan_insert(table: Table, change: Insert, bound: Bound) -> Plan:
+    if table.is_counter:
+        raise Invalid("INSERT statements are not allowed on counter tables, use UPDATE instead")
+    for name in change.values:
+        table.column(name)
+    key = _inserted(table.partition_key, change, bound, "Some partition key parts are missing: ")
+    columns = [name for name in change.values if table.columns[name].kind in {"static", "regular"}]
+    only_static = bool(columns) and all(table.columns[name].kind == "static" for name in columns)
+    clustering: tuple[Any, ...] | None
+    if only_static and not any(column.name in change.values for column in table.clustering):
+        clustering = None
+    else:
+        clustering = _inserted(table.clustering, change, bound, "Some clustering keys are missing: ")
+    lifetime_s = _lifetime(table, change.ttl, bound)
+    assignments = [Assignment(column=name, kind="=", term=change.values[name]) for name in columns]
+    assign = plan_assignments(table, assignments, bound)
+
+    def write(partition: Partition, row: tuple[Any, ...] | None, stamp: Stamp) -> None:
+        _assign(table, partition, row, assign, stamp, lifetime_s)
+        if row is not None:
+            marker = Cell(value=None, timestamp=stamp.timestamp, expires_s=_ends(lifetime_s, stamp))
+            partition.row(row, table.clustering_order).mark(marker)
+
+    return Plan(
+        table=table,
+        rows=[(key, clustering)],
+        write=write,
+        timestamp=_timestamp(change.timestamp, bound),
+        only_new=change.if_not_exists,
+    )
+
+
+def _inserted(columns: Sequence[Column], change: Insert, bound: Bound, missing: str) -> tuple[Any, ...]:
+    lost = [column.name for column in columns if column.name not in change.values]
+    if lost:
+        raise Invalid(missing + ", ".join(lost))
+    return tuple(bound.given(change.values[column.name], column.type, column.name) for column in columns)
+
+
+def _assign(
+    table: Table,
+    partition: Partition,
+    clustering: tuple[Any, ...] | None,
+    assign: Sequence[Assign],
+    stamp: Stamp,
+    lifetime_s: int,
+) -> None:
+    expires_s = _ends(lifetime_s, stamp)
+    for each in assign:
+        owner = partition.static if each.column.kind == "static" else _row(table, partition, clustering)
+        each.write(owner, stamp.timestamp, stamp.now_s, expires_s, partition.deleted)
+
+
+def _row(table: Table, partition: Partition, clustering: tuple[Any, ...] | None) -> Row:
+    if clustering is None:
+        raise Invalid("Some clustering keys are missing: " + ", ".join(column.name for column in table.clustering))
+    return partition.row(clustering, table.clustering_order)
+
+
+def _plan_update(table: Table, change: Update, bound: Bound) -> Plan:
+    columns = [table.column(each.column) for each in change.assignments]
+    for column in columns:
+        if column.kind in {"partition_key", "clustering"}:
+            raise Invalid(f"PRIMARY KEY part {column.name} found in SET part")
+    if table.is_counter and (change.timestamp is not None or change.ttl is not None):
+        raise Invalid("Cannot provide custom timestamp or TTL for counter updates")
+    only_static = all(column.kind == "static" for column in columns)
+    tests = _tests(table, change, bound)
+    rows = _named(table, change, bound, needs_row=not only_static or any(c.kind == "regular" for c, _ in tests))
+    lifetime_s = _lifetime(table, change.ttl, bound)
+    assign = plan_assignments(table, change.assignments, bound)
+
+    def write(partition: Partition, row: tuple[Any, ...] | None, stamp: Stamp) -> None:
+        _assign(table, partition, row, assign, stamp, 0 if table.is_counter else lifetime_s)
+
+    return Plan(
+        table=table,
+        rows=rows,
+        write=write,
+        timestamp=_timestamp(change.timestamp, bound),
+        only_old=change.if_exists,
+        tests=tests,
+    )
+
+
+def _tests(table: Table, change: Update | Delete, bound: Bound) -> list[tuple[Column, Callable[[Any], bool]]]:
+    found: list[tuple[Column, Callable[[Any], bool]]] = []
+    for each in change.conditions:
+        column = table.column(each.column)
+        if column.kind in {"partition_key", "clustering"}:
+            raise Invalid(f"PRIMARY KEY column '{column.name}' cannot have IF conditions")
+        found.append((column, test_value(column, each.operator, each.term, each.element, bound)))
+    return found
+
+
+def _named(
+    table: Table,
+    change: Update | Delete,
+    bound: Bound,
+    *,
+    needs_row: bool,
+) -> list[tuple[tuple[Any, ...], tuple[Any, ...] | None]]:
+    where = read_where(table, change.where, bound)
+    if where.keys is None or where.tokens:
+        lost = [column.name for column in table.partition_key if column.name not in where.columns]
+        raise Invalid("Some partition key parts are missing: " + ", ".join(lost))
+    foreign = where.columns - {column.name for column in (*table.partition_key, *table.clustering)}
+    if foreign:
+        raise Invalid(f"Non PRIMARY KEY columns found in where clause: {', '.join(sorted(foreign))} ")
+    if not table.clustering:
+        return [(key, ()) for key in where.keys]
+    if where.rows is not None:
+        return [(key, row) for key in where.keys for row in where.rows]
+    if needs_row:
+        lost = [column.name for column in table.clustering if column.name not in where.columns]
+        raise Invalid("Some clustering keys are missing: " + ", ".join(lost))
+    return [(key, None) for key in where.keys]
+
+
+def _plan_delete(table: Table, change: Delete, bound: Bound) -> Plan:
+    columns = [table.column(each.column) for each in change.targets]
+    for column in columns:
+        if column.kind in {"partition_key", "clustering"}:
+            raise Invalid(f"Invalid identifier {column.name} for deletion (should not be a PRIMARY KEY part)")
+    needs_row = any(column.kind == "regular" for column in columns) or change.if_exists
+    tests = _tests(table, change, bound)
+    rows = _named(table, change, bound, needs_row=needs_row)
+    where = read_where(table, change.where, bound)
+    assign = plan_assignments(table, change.targets, bound)
+    names = [column.name for column in table.clustering]
+    ranged = any(column.name in where.columns for column in table.clustering)
+
+    def covers(key: tuple[Any, ...]) -> Callable[[tuple[Any, ...]], bool]:
+        fixed = {column.name: part for column, part in zip(table.partition_key, key, strict=True)}
+        return lambda row: where.lets({**fixed, **dict(zip(names, row, strict=True))})
+
+    def write(partition: Partition, row: tuple[Any, ...] | None, stamp: Stamp) -> None:
+        if assign:
+            _assign(table, partition, row, assign, stamp, 0)
+        elif row is not None:
+            found = partition.row(row, table.clustering_order)
+            found.deleted = max(found.deleted, stamp.timestamp)
+        elif ranged:
+            partition.delete_range(covers(partition.key), stamp.timestamp)
+        if (not assign and not table.clustering) or (not assign and row is None and not ranged):
+            partition.deleted = max(partition.deleted, stamp.timestamp)
+
+    return Plan(
+        table=table,
+        rows=rows,
+        write=write,
+        timestamp=_timestamp(change.timestamp, bound),
+        only_old=change.if_exists,
+        tests=tests,
+    )
+
+
+def apply(plans: Sequence[Plan], stamp: Stamp) -> tuple[Result, bool]:
+    """Do all, or where a condition does not hold nothing; with whether it was done.
+
+    Raises:
+        Invalid: Conditions over several partitions.
+    """
+    conditional = any(each.is_conditional for each in plans)
+    if conditional:
+        if len({(each.table.title, key) for each in plans for key, _ in each.rows}) > 1:
+            raise Invalid("Batch with conditions cannot span multiple partitions")
+        refused = [refusal for each in plans if (refusal := _refusal(each, stamp.now_s)) is not None]
+        if refused:
+            return refused[0], False
+    for each in plans:
+        own = stamp if each.timestamp is None else Stamp(timestamp=each.timestamp, now_s=stamp.now_s)
+        for key, row in each.rows:
+            each.write(each.table.partition(key), row, own)
+    if not conditional:
+        return Void(), True
+    return Rows([APPLIED], [[True]], keyspace=plans[0].table.keyspace, table=plans[0].table.name), True
+
+
+def _refusal(each: Plan, now_s: float) -> Rows | None:
+    """What a condition that does not hold is answered with; None where all hold."""
+    table = each.table
+    found = _present(each, now_s)
+    if each.only_new:
+        return None if found is None else _refused(table, table.listed(), found)
+    if each.only_old:
+        return _refused(table, [], None) if found is None else None
+    values = found.values if found is not None else {}
+    if all(test(values.get(column.name)) for column, test in each.tests):
+        return None
+    return _refused(table, list(dict.fromkeys(column for column, _ in each.tests)), found)
+
+
+def _present(each: Plan, now_s: float) -> Found | None:
+    key, clustering = each.rows[0]
+    partition = each.table.partitions.get(key)
+    if partition is None:
+        return None
+    found = found_row(each.table, partition, clustering, now_s)
+    static_only = bool(each.tests) and all(column.kind == "static" for column, _ in each.tests)
+    if found is None and static_only:
+        return found_row(each.table, partition, None, now_s)
+    return found
+
+
+def _refused(table: Table, columns: Sequence[Column], found: Found | None) -> Rows:
+    shown = list(columns) if found is not None else []
+    values = [found.values.get(column.name) for column in shown] if found is not None else []
+    return Rows([APPLIED, *shown], [[False, *values]], keyspace=table.keyspace, table=table.name)
+
+
+_PLANS: dict[type, Callable[[Any, Any, Any], Plan]] = {
+    Insert: _plan_insert,
+    Update: _plan_update,
+    Delete: _plan_delete,
+}

@@ -1,0 +1,71 @@
+"""What the nodes of one cluster have in common."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import uuid
+from typing import TYPE_CHECKING
+
+from undaunted.testing.cql.journal import Journal
+from undaunted.testing.cql.scripts import Scripts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from undaunted.testing.cql.database import Database
+    from undaunted.testing.cql.loop import LoopThread
+    from undaunted.testing.cql.node import FakeNode
+    from undaunted.testing.cql.result import SchemaChange
+
+__all__ = ["Shared"]
+
+
+class Shared:
+    """The store, the journal, the scripts and the thread of a cluster.
+
+    Attributes:
+        credentials: User and password; None where nobody is asked.
+        schema_version: Of the schema as it is.
+        nodes: All nodes, once they are made.
+    """
+
+    def __init__(self, database: Database, thread: LoopThread, credentials: tuple[str, str] | None) -> None:
+        self.database = database
+        self.thread = thread
+        self.credentials = credentials
+        self.journal = Journal()
+        self.scripts = Scripts()
+        self.schema_version = uuid.uuid4()
+        self.nodes: Sequence[FakeNode] = ()
+        self._requests = itertools.count(1)
+        self._connections = itertools.count(1)
+        self._lock = threading.Lock()
+        self._failures: list[BaseException] = []
+
+    def next_request(self) -> int:
+        """The number of one more request."""
+        return next(self._requests)
+
+    def next_connection(self) -> int:
+        """The number of one more connection."""
+        return next(self._connections)
+
+    def schema_changed(self, change: SchemaChange) -> None:
+        """A new version of the schema: the nodes that are up have it at once, the others once they are."""
+        self.schema_version = uuid.uuid4()
+        for node in self.nodes:
+            if node.state in {"up", "binary disabled"}:
+                node.member.schema_version = self.schema_version
+            node.push("SCHEMA_CHANGE", change.encode())
+
+    def failed(self, error: BaseException | None) -> None:
+        """Keep what went wrong in the fake itself, for the test."""
+        if error is not None:
+            with self._lock:
+                self._failures.append(error)
+
+    def failures(self) -> list[BaseException]:
+        """What has gone wrong so far."""
+        with self._lock:
+            return list(self._failures)
