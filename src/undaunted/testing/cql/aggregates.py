@@ -32,4 +32,5 @@ def aggregate(table: Table, selector: Selector, rows: Sequence[Mapping[str, Any]
     total = sum(values, zero)
     if selector.function == "sum" or not values:
         return total
-    return total // len(values) if isinstance(total, int) else total / len(values)
+    is_whole = column.type.name not in {"float", "double", "decimal"}
+    return total // len(values) if is_whole else total / len(values)

@@ -14,30 +14,31 @@ from undaunted.testing.cql.wire import UNSET
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from undaunted.testing.cql.rows import Row
+    from undaunted.testing.cql.rows import Row, Stamp
     from undaunted.testing.cql.schema import Column, Table
     from undaunted.testing.cql.statements import Target
     from undaunted.testing.cql.values import Bound
 
     Writer = Callable[["Write"], None]
 
-__all__ = ["Assign", "plan_assignments"]
+__all__ = ["Assign", "Write", "plan_assignments"]
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Where and when an assignment happens."""
+    """Where and when an assignment happens.
+
+    Attributes:
+        row: The row, or the static row of the partition.
+        column: The column.
+        stamp: When.
+        deleted: Up to which timestamp the partition is deleted.
+    """
 
     row: Row
     column: Column
-    timestamp: int
-    now_s: float
-    expires_s: float | None
+    stamp: Stamp
     deleted: int
-
-    def cell(self, value: Any) -> Cell:
-        """A cell of this write; a deletion where the value is null."""
-        return Cell(value, self.timestamp, None if value is None else self.expires_s, dead=value is None)
 
     @property
     def elements(self) -> Elements:
@@ -45,21 +46,17 @@ class Write:
         return self.row.elements(self.column.name)
 
     def live(self) -> list[tuple[Any, Cell]]:
-        """The elements that a reader sees now, in the order of their keys."""
-        found = self.elements.live(self.now_s, max(self.deleted, self.row.deleted))
+        """The elements that a reader sees now; those of a list in their order."""
+        found = self.elements.live(self.stamp.now_s, max(self.deleted, self.row.deleted))
         return sorted(found, key=lambda item: item[0]) if self.column.type.name == "list" else list(found)
 
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """One assignment with its value."""
+    """One assignment with its value; `writer` does it."""
 
     column: Column
     writer: Writer
-
-    def write(self, row: Row, timestamp: int, now_s: float, expires_s: float | None, deleted: int) -> None:
-        """Do it to a row, which a deletion of the partition (`deleted`) may cover."""
-        self.writer(Write(row, self.column, timestamp, now_s, expires_s, deleted))
 
 
 def plan_assignments(table: Table, parts: Sequence[Assignment | Target], bound: Bound) -> list[Assign]:
@@ -76,7 +73,7 @@ def plan_assignments(table: Table, parts: Sequence[Assignment | Target], bound: 
         elif part.element is None:
             writer = _whole(column, None)
         else:
-            writer = _take_element(column, bound.given(part.element, _key_type(column), column.name))
+            writer = _take_element(bound.given(part.element, _key_type(column), column.name))
         if writer is not None:
             found.append(Assign(column, writer))
     return found
@@ -100,23 +97,24 @@ def _writer(column: Column, part: Assignment, bound: Bound) -> Writer | None:
     value = bound.value(part.term, kind, column.name)
     if value is UNSET or value is None:
         return None
-    return _take(column, value) if part.kind == "-" else _add(column, value, before=part.kind == "before")
+    return _take(column, value) if part.kind == "-" else _add(value, before=part.kind == "before")
 
 
 def _count(column: Column, part: Assignment, bound: Bound) -> Writer:
     if part.kind not in {"+", "-"}:
         raise Invalid(
-            f"Cannot set the value of counter column {column.name} (counters can only be incremented/decremented, not set)"
+            f"Cannot set the value of counter column {column.name} "
+            f"(counters can only be incremented/decremented, not set)"
         )
     delta = bound.given(part.term, scalar("counter"), column.name) * (1 if part.kind == "+" else -1)
 
     def write(at: Write) -> None:
         old = at.row.cells.get(column.name)
         limit = max(at.deleted, at.row.deleted)
-        if isinstance(old, Cell) and old.is_live(at.now_s, limit):
-            at.row.cells[column.name] = Cell(old.value + delta, max(old.timestamp, at.timestamp))
+        if isinstance(old, Cell) and old.is_live(at.stamp.now_s, limit):
+            at.row.cells[column.name] = Cell(old.value + delta, max(old.timestamp, at.stamp.timestamp))
         else:
-            timestamp = at.timestamp if limit == NEVER else max(at.timestamp, limit + 1)
+            timestamp = at.stamp.timestamp if limit == NEVER else max(at.stamp.timestamp, limit + 1)
             at.row.cells[column.name] = Cell(delta, timestamp)
 
     return write
@@ -124,17 +122,17 @@ def _count(column: Column, part: Assignment, bound: Bound) -> Writer:
 
 def _whole(column: Column, value: Any) -> Writer:
     if not column.type.is_multicell:
-        return lambda at: at.row.put(column.name, at.cell(value))
+        return lambda at: at.row.put(column.name, at.stamp.cell(value))
 
     def write(at: Write) -> None:
-        at.elements.clear(at.timestamp if value is None else at.timestamp - 1)
+        at.elements.clear(at.stamp.timestamp if value is None else at.stamp.timestamp - 1)
         if value is not None:
             _put_all(at, value, (Elements.place_behind() for _ in value))
 
     return write
 
 
-def _add(column: Column, value: Any, *, before: bool) -> Writer:
+def _add(value: Any, *, before: bool) -> Writer:
     def write(at: Write) -> None:
         places = Elements.places_before(len(value)) if before else (Elements.place_behind() for _ in value)
         _put_all(at, value, places)
@@ -145,20 +143,20 @@ def _add(column: Column, value: Any, *, before: bool) -> Writer:
 def _put_all(at: Write, value: Any, places: Iterable[int]) -> None:
     if at.column.type.name == "map":
         for key, item in value:
-            at.elements.put(key, at.cell(item))
+            at.elements.put(key, at.stamp.cell(item))
     elif at.column.type.name == "set":
         for key in value:
-            at.elements.put(key, at.cell(True))  # noqa: FBT003 - a set's element has no value of its own
+            at.elements.put(key, at.stamp.cell(True))  # noqa: FBT003 - a set's element has no value of its own
     else:
         for place, item in zip(places, value, strict=True):
-            at.elements.put(place, at.cell(item))
+            at.elements.put(place, at.stamp.cell(item))
 
 
 def _take(column: Column, value: Any) -> Writer:
     def write(at: Write) -> None:
         keys = [key for key, cell in at.live() if cell.value in value] if column.type.name == "list" else value
         for key in keys:
-            at.elements.put(key, at.cell(None))
+            at.elements.put(key, at.stamp.cell(None))
 
     return write
 
@@ -176,11 +174,11 @@ def _put_element(column: Column, part: Assignment, bound: Bound) -> Writer | Non
     value = bound.value(part.term, column.type.arguments[-1], column.name)
     if value is UNSET:
         return None
-    return lambda at: at.elements.put(_element_key(at, key), at.cell(value))
+    return lambda at: at.elements.put(_element_key(at, key), at.stamp.cell(value))
 
 
-def _take_element(column: Column, key: Any) -> Writer:
-    return lambda at: at.elements.put(_element_key(at, key), at.cell(None))
+def _take_element(key: Any) -> Writer:
+    return lambda at: at.elements.put(_element_key(at, key), at.stamp.cell(None))
 
 
 def _element_key(at: Write, key: Any) -> Any:
@@ -190,4 +188,5 @@ def _element_key(at: Write, key: Any) -> Any:
     live = at.live()
     if not 0 <= key < len(live):
         raise Invalid(f"List index {key} out of bound, list has size {len(live)}")
-    return live[key][0]
+    place: Any = live[key][0]
+    return place

@@ -9,43 +9,30 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from undaunted.testing.cql.assignments import Assign, plan_assignments
+from undaunted.testing.cql.assignments import Assign, Write, plan_assignments
 from undaunted.testing.cql.errors import Invalid
+from undaunted.testing.cql.found import found_row
 from undaunted.testing.cql.result import Rows, Void
-from undaunted.testing.cql.rows import Cell
+from undaunted.testing.cql.rows import Cell, Stamp
 from undaunted.testing.cql.schema import Column
-from undaunted.testing.cql.select import found_row
 from undaunted.testing.cql.statements import Assignment, Delete, Insert, Update
 from undaunted.testing.cql.types import scalar
-from undaunted.testing.cql.where import read_where, test_value
+from undaunted.testing.cql.where import read_where, value_test
 from undaunted.testing.cql.wire import UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from undaunted.testing.cql.found import Found
     from undaunted.testing.cql.result import Result
     from undaunted.testing.cql.rows import Partition, Row
     from undaunted.testing.cql.schema import Table
-    from undaunted.testing.cql.select import Found
     from undaunted.testing.cql.statements import Change, Term
     from undaunted.testing.cql.values import Bound
 
-__all__ = ["Plan", "Stamp", "apply", "plan"]
+__all__ = ["Plan", "apply", "plan"]
 
 APPLIED = Column(name="[applied]", type=scalar("boolean"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stamp:
-    """When a change happens.
-
-    Attributes:
-        timestamp: What its cells carry, in microseconds.
-        now_s: The clock of the cluster, which ends what has a time to live.
-    """
-
-    timestamp: int
-    now_s: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,10 +96,6 @@ def _lifetime(table: Table, term: Term | None, bound: Bound) -> int:
     return int(found)
 
 
-def _ends(lifetime_s: int, stamp: Stamp) -> float | None:
-    return stamp.now_s + lifetime_s if lifetime_s else None
-
-
 def _plan_insert(table: Table, change: Insert, bound: Bound) -> Plan:
     if table.is_counter:
         raise Invalid("INSERT statements are not allowed on counter tables, use UPDATE instead")
@@ -131,10 +114,10 @@ def _plan_insert(table: Table, change: Insert, bound: Bound) -> Plan:
     assign = plan_assignments(table, assignments, bound)
 
     def write(partition: Partition, row: tuple[Any, ...] | None, stamp: Stamp) -> None:
-        _assign(table, partition, row, assign, stamp, lifetime_s)
+        lasting = stamp.lasting(lifetime_s)
+        _assign(table, partition, row, assign, lasting)
         if row is not None:
-            marker = Cell(value=None, timestamp=stamp.timestamp, expires_s=_ends(lifetime_s, stamp))
-            partition.row(row, table.clustering_order).mark(marker)
+            partition.row(row, table.clustering_order).mark(Cell(None, lasting.timestamp, lasting.expires_s))
 
     return Plan(
         table=table,
@@ -158,12 +141,10 @@ def _assign(
     clustering: tuple[Any, ...] | None,
     assign: Sequence[Assign],
     stamp: Stamp,
-    lifetime_s: int,
 ) -> None:
-    expires_s = _ends(lifetime_s, stamp)
     for each in assign:
         owner = partition.static if each.column.kind == "static" else _row(table, partition, clustering)
-        each.write(owner, stamp.timestamp, stamp.now_s, expires_s, partition.deleted)
+        each.writer(Write(owner, each.column, stamp, partition.deleted))
 
 
 def _row(table: Table, partition: Partition, clustering: tuple[Any, ...] | None) -> Row:
@@ -186,7 +167,7 @@ def _plan_update(table: Table, change: Update, bound: Bound) -> Plan:
     assign = plan_assignments(table, change.assignments, bound)
 
     def write(partition: Partition, row: tuple[Any, ...] | None, stamp: Stamp) -> None:
-        _assign(table, partition, row, assign, stamp, 0 if table.is_counter else lifetime_s)
+        _assign(table, partition, row, assign, stamp.lasting(0 if table.is_counter else lifetime_s))
 
     return Plan(
         table=table,
@@ -204,7 +185,7 @@ def _tests(table: Table, change: Update | Delete, bound: Bound) -> list[tuple[Co
         column = table.column(each.column)
         if column.kind in {"partition_key", "clustering"}:
             raise Invalid(f"PRIMARY KEY column '{column.name}' cannot have IF conditions")
-        found.append((column, test_value(column, each.operator, each.term, each.element, bound)))
+        found.append((column, value_test(column, each.operator, each.term, each.element, bound)))
     return found
 
 
@@ -251,13 +232,13 @@ def _plan_delete(table: Table, change: Delete, bound: Bound) -> Plan:
 
     def write(partition: Partition, row: tuple[Any, ...] | None, stamp: Stamp) -> None:
         if assign:
-            _assign(table, partition, row, assign, stamp, 0)
+            _assign(table, partition, row, assign, stamp)
         elif row is not None:
             found = partition.row(row, table.clustering_order)
             found.deleted = max(found.deleted, stamp.timestamp)
         elif ranged:
             partition.delete_range(covers(partition.key), stamp.timestamp)
-        if (not assign and not table.clustering) or (not assign and row is None and not ranged):
+        else:
             partition.deleted = max(partition.deleted, stamp.timestamp)
 
     return Plan(

@@ -42,6 +42,7 @@ class FakeCassandra:
         user: Who may connect; None lets everybody.
         password: With which password.
         port: Of all nodes.
+        check_replicas: Refuse with `Unavailable` what too few replicas are alive for, as a server does.
         release_version: The server that they say to be.
         cluster_name: What they call their cluster.
 
@@ -58,6 +59,7 @@ class FakeCassandra:
         user: str | None = None,
         password: str | None = None,
         port: int = 9042,
+        check_replicas: bool = True,
         release_version: str = "5.0.8",
         cluster_name: str = "fake",
     ) -> None:
@@ -71,7 +73,12 @@ class FakeCassandra:
         self._closed = False
         credentials = None if user is None or password is None else (user, password)
         self._reservation = reserve(len(homes), port)
-        self._shared = Shared(Database(self._now_s), LoopThread(f"fake {cluster_name}"), credentials)
+        self._shared = Shared(
+            Database(self._now_s),
+            LoopThread(f"fake {cluster_name}"),
+            credentials=credentials,
+            check_replicas=check_replicas,
+        )
         members = [
             Member(
                 number=number,
@@ -286,7 +293,8 @@ class FakeCassandra:
                 self._shared.schema_changed(done.result)
             return done.result.native() if isinstance(done.result, Rows) else []
 
-        return self._call(run)
+        found: list[dict[str, Any]] = self._call(run)
+        return found
 
     def create_keyspace(self, name: str, *, replication_factor: int = 3) -> None:
         """A keyspace with this many replicas in each datacenter, or as many as it has nodes."""
@@ -326,7 +334,8 @@ class FakeCassandra:
             chosen.extend(found)
         return list(dict.fromkeys(chosen))
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
+        """Close every socket and leave the thread alone: what a forked child does by itself."""
         for node in self.nodes:
             node.abandon()
         self._reservation.release()
@@ -355,7 +364,7 @@ _alive: weakref.WeakSet[FakeCassandra] = weakref.WeakSet()
 def _after_fork() -> None:
     """A child must hold no socket of the nodes: a killed node's port would stay open in it."""
     for fake in tuple(_alive):
-        fake._abandon()  # noqa: SLF001 - the same module
+        fake.abandon()
     _alive.clear()
 
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from undaunted.testing.cql.changes import Stamp, apply, plan
+from undaunted.testing.cql.changes import apply, plan
 from undaunted.testing.cql.definitions import define
 from undaunted.testing.cql.errors import Invalid
 from undaunted.testing.cql.markers import key_markers, markers
 from undaunted.testing.cql.parser import parse
 from undaunted.testing.cql.result import Prepared, Rows, SetKeyspace, Void
+from undaunted.testing.cql.rows import Stamp
 from undaunted.testing.cql.schema import Schema
-from undaunted.testing.cql.select import result_columns, select
+from undaunted.testing.cql.select import select
+from undaunted.testing.cql.selectors import result_columns
 from undaunted.testing.cql.statements import Batch, Delete, Insert, Select, Truncate, Update, Use
 from undaunted.testing.cql.system import about_schema
 from undaunted.testing.cql.types import scalar
 from undaunted.testing.cql.values import Bound
+from undaunted.testing.cql.where import read_where
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from undaunted.testing.cql.schema import Keyspace, Table
     from undaunted.testing.cql.statements import Change, Name, Statement
     from undaunted.testing.cql.wire import Unset
+
+    Check = Callable[[Table, Sequence[tuple[Any, ...]] | None, bool], None]
 
 __all__ = ["Context", "Database", "Done"]
 
@@ -41,6 +46,8 @@ class Context:
         page_size: Rows a page; None for all at once.
         paging_state: Where to go on.
         system: The keyspace ``system`` of the node that was asked.
+        check: Refuses what too few replicas are alive for, given a table, the keys of the partitions (None for all)
+            and whether a condition is decided; None checks nothing.
     """
 
     keyspace: str | None = None
@@ -48,6 +55,7 @@ class Context:
     page_size: int | None = None
     paging_state: bytes | None = None
     system: Keyspace | None = None
+    check: Check | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +158,14 @@ class Database:
         return Prepared(markers=(), key_markers=())
 
     def _select(self, statement: Select, bound: Bound, context: Context) -> Rows:
+        table = self.table(statement.table, context)
+        where = read_where(table, statement.where, bound)
+        if context.check is not None and table.rows_of is None:
+            context.check(table, where.keys, False)  # noqa: FBT003
         return select(
-            self.table(statement.table, context),
+            table,
             statement,
+            where,
             bound,
             now_s=self._now_s(),
             page_size=context.page_size,
@@ -178,6 +191,9 @@ class Database:
         if not plans:
             return Done(result=Void())
         conditional = any(each.is_conditional for each in plans)
+        if context.check is not None:
+            for each in plans:
+                context.check(each.table, [key for key, _ in each.rows], conditional)
         # A conditional write carries the time of its ballot, whatever the client says.
         given = None if conditional else context.timestamp
         stamp = Stamp(timestamp=self._stamp() if given is None else given, now_s=self._now_s())

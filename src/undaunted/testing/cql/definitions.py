@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from undaunted.testing.cql.result import Result
+    from undaunted.testing.cql.schema import Kind
     from undaunted.testing.cql.statements import Statement
 
 __all__ = ["define"]
@@ -145,7 +146,7 @@ def _alter_table(schema: Schema, statement: AlterTable, used: str | None) -> Res
     for name, written in statement.add.items():
         if name in table.columns:
             raise Invalid(f"Column with name '{name}' already exists")
-        kind = "static" if name in statement.static else "regular"
+        kind: Kind = "static" if name in statement.static else "regular"
         table.columns[name] = Column(name=name, type=schema.type(written, keyspace), kind=kind)
     for name in statement.drop:
         if table.column(name).kind in {"partition_key", "clustering"}:
@@ -223,14 +224,11 @@ def _drop(schema: Schema, statement: Drop, used: str | None) -> Result:
         del schema.keyspaces[_keyspace(schema, name).name]
         return SchemaChange("DROPPED", "KEYSPACE", name)
     keyspace = _keyspace(schema, statement.target.keyspace or used)
-    if statement.what == "TABLE":
-        if keyspace.tables.pop(name, None) is None:
-            return _missing(statement, f"Table '{keyspace.name}.{name}' doesn't exist")
-        return SchemaChange("DROPPED", "TABLE", keyspace.name, name)
-    if statement.what == "TYPE":
-        if keyspace.types.pop(name, None) is None:
-            return _missing(statement, f"Type '{keyspace.name}.{name}' doesn't exist")
-        return SchemaChange("DROPPED", "TYPE", keyspace.name, name)
+    if statement.what in {"TABLE", "TYPE"}:
+        things = keyspace.tables if statement.what == "TABLE" else keyspace.types
+        if things.pop(name, None) is None:
+            return _missing(statement, f"{statement.what.title()} '{keyspace.name}.{name}' doesn't exist")
+        return SchemaChange("DROPPED", statement.what, keyspace.name, name)
     for table in keyspace.tables.values():
         if table.indexes.pop(name, None) is not None:
             return SchemaChange("UPDATED", "TABLE", keyspace.name, table.name)

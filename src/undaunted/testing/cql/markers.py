@@ -11,7 +11,6 @@ from undaunted.testing.cql.statements import (
     Braces,
     Brackets,
     Call,
-    Delete,
     Insert,
     Parentheses,
     Relation,
@@ -102,7 +101,7 @@ def _slots(table: Table, statement: Select | Change) -> Iterator[Slot]:
         yield statement.ttl, "[ttl]", scalar("int")
         for assignment in statement.assignments:
             yield from _assignment(table, assignment)
-    elif isinstance(statement, Delete):
+    else:
         for target in statement.targets:
             yield target.element, f"key({target.column})", _element_key(table.column(target.column).type)
 

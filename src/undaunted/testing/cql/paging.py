@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Place", "page_number"]
 
-_HEAD = struct.Struct(">4sIqQq")
+_HEAD = struct.Struct(">4sIqQ")
 _MAGIC = b"fake"
 
 
@@ -28,8 +28,6 @@ class Place:
         page: The number of that page, from 1.
         left: Rows that the limit of the statement still allows; None without a limit.
         taken: Rows of this partition so far, for a limit by partition.
-        token: Of the partition.
-        packed: The key of the partition, serialized.
         key: The key of the partition.
         clustering: Of the row; None for a row of static columns.
     """
@@ -37,14 +35,12 @@ class Place:
     page: int
     left: int | None
     taken: int
-    token: int
-    packed: bytes
     key: tuple[Any, ...]
     clustering: tuple[Any, ...] | None
 
     def write(self, table: Table) -> bytes:
         """As bytes."""
-        head = _HEAD.pack(_MAGIC, self.page, -1 if self.left is None else self.left, self.taken, self.token)
+        head = _HEAD.pack(_MAGIC, self.page, -1 if self.left is None else self.left, self.taken)
         clustering = b"" if self.clustering is None else _pack(table.clustering, self.clustering)
         return (
             head
@@ -61,21 +57,18 @@ class Place:
             ProtocolError: They are none of ours, or of another table.
         """
         try:
-            magic, page, left, taken, token = _HEAD.unpack_from(state)
-            if magic != _MAGIC:
-                raise ValueError("it does not begin as one does")
+            magic, page, left, taken = _HEAD.unpack_from(state)
             body = wire.Body(state[_HEAD.size :])
-            packed = body.blob() or b""
-            key = _unpack(table.partition_key, wire.Body(packed))
+            key = _unpack(table.partition_key, wire.Body(body.blob() or b""))
             clustering = _unpack(table.clustering, body) if body.byte() else None
         except (ValueError, struct.error, Invalid) as error:
             raise ProtocolError(f"Invalid value for the paging state: {error}") from error
+        if magic != _MAGIC:
+            raise ProtocolError("Invalid value for the paging state: it is none of this cluster")
         return cls(
             page=page,
             left=None if left < 0 else left,
             taken=taken,
-            token=token,
-            packed=table.packed_key(key),
             key=key,
             clustering=clustering,
         )

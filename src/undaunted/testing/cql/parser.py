@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from undaunted.testing.cql import ddl
 from undaunted.testing.cql.errors import Malformed
@@ -25,7 +25,7 @@ from undaunted.testing.cql.statements import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Literal, TypeVar
+    from typing import TypeVar
 
     from undaunted.testing.cql.statements import Change, Statement, Term
 
@@ -76,7 +76,8 @@ def _select(reader: Reader) -> Select:
 
 def _selector(reader: Reader) -> Selector:
     name = reader.name()
-    function, columns = "", (name,)
+    function = ""
+    columns: tuple[str, ...] = (name,)
     if reader.accept("("):
         function = name
         if reader.accept("*"):
@@ -213,15 +214,14 @@ def _assignment(reader: Reader) -> Assignment:
         element = reader.term()
         reader.expect("]", "=")
         return Assignment(column=column, kind="=", term=reader.term(), element=element)
-    for mark in ("+", "-"):
-        if reader.accept(mark + "="):
-            return Assignment(column=column, kind=cast("Literal['+', '-']", mark), term=reader.term())
+    if reader.accept("+="):
+        return Assignment(column=column, kind="+", term=reader.term())
+    if reader.accept("-="):
+        return Assignment(column=column, kind="-", term=reader.term())
     reader.expect("=")
     if reader.here.kind in {"word", "quoted"} and reader.follows_itself(column):
         reader.name()
-        if reader.here.upper not in {"+", "-"}:
-            raise reader.wrong("'+' or '-'")
-        return Assignment(column=column, kind=cast("Literal['+', '-']", reader.step().text), term=reader.term())
+        return Assignment(column=column, kind=reader.sign(), term=reader.term())
     term = reader.term()
     if reader.accept("+"):
         if reader.name() != column:

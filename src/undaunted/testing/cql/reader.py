@@ -19,7 +19,7 @@ from undaunted.testing.cql.tokens import tokenize
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import Any, Literal, TypeVar
 
     from undaunted.testing.cql.statements import Term
     from undaunted.testing.cql.tokens import Token
@@ -99,6 +99,13 @@ class Reader:
         token = self.here
         name = token.text if token.kind == "quoted" else token.text.lower()
         return name == column and self._tokens[self._at + 1].upper in {"+", "-"}
+
+    def sign(self) -> Literal["+", "-"]:
+        """A plus or a minus."""
+        if self.accept("+"):
+            return "+"
+        self.expect("-")
+        return "-"
 
     def full_name(self) -> Name:
         """A name with or without its keyspace before it."""

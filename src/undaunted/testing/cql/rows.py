@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["NEVER", "Cell", "Elements", "Partition", "Reversed", "Row"]
+__all__ = ["NEVER", "Cell", "Elements", "Partition", "Reversed", "Row", "Stamp"]
 
 NEVER = -(1 << 63)
 """The timestamp of a deletion that has not happened."""
@@ -44,9 +44,10 @@ class Cell:
     """One value.
 
     Attributes:
-        value: None where it is deleted.
+        value: None where it is deleted, and in the marker of a row.
         timestamp: Microseconds, as the writer says.
         expires_s: When it ends, by the clock of the cluster; None for never.
+        dead: Whether it is a deletion.
     """
 
     value: Any
@@ -67,6 +68,29 @@ class Cell:
         if self.dead or other.dead:
             return other.dead and not self.dead
         return repr(other.value) > repr(self.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """When a change happens.
+
+    Attributes:
+        timestamp: What its cells carry, in microseconds.
+        now_s: The clock of the cluster, which ends what has a time to live.
+        expires_s: When its cells end; None for never.
+    """
+
+    timestamp: int
+    now_s: float
+    expires_s: float | None = None
+
+    def lasting(self, lifetime_s: int) -> Stamp:
+        """The same for cells that live so long; 0 stands for ever."""
+        return replace(self, expires_s=self.now_s + lifetime_s) if lifetime_s else self
+
+    def cell(self, value: Any) -> Cell:
+        """A cell of this change; a deletion where the value is null."""
+        return Cell(value, self.timestamp, None if value is None else self.expires_s, dead=value is None)
 
 
 @dataclass(slots=True)

@@ -63,7 +63,7 @@ def _unpack_varint(data: bytes) -> int:
 def _pack_decimal(value: Decimal) -> bytes:
     sign, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int):
-        raise ValueError(f"{value} is no finite decimal")
+        raise ValueError(f"{value} is no finite decimal")  # noqa: TRY004 - its value is wrong, not its type
     unscaled = int("".join(map(str, digits)))
     return struct.pack(">i", -exponent) + _pack_varint(-unscaled if sign else unscaled)
 

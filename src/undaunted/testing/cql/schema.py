@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from undaunted.testing.cql.statements import Name, TypeName
 
-__all__ = ["Column", "Keyspace", "Schema", "Table"]
+__all__ = ["Column", "Keyspace", "Kind", "Schema", "Table"]
 
 Kind = Literal["partition_key", "clustering", "static", "regular"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import threading
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from undaunted.testing.cql import replicas
 from undaunted.testing.cql.journal import Journal
 from undaunted.testing.cql.scripts import Scripts
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from undaunted.testing.cql.loop import LoopThread
     from undaunted.testing.cql.node import FakeNode
     from undaunted.testing.cql.result import SchemaChange
+    from undaunted.testing.cql.schema import Table
 
 __all__ = ["Shared"]
 
@@ -26,14 +28,23 @@ class Shared:
 
     Attributes:
         credentials: User and password; None where nobody is asked.
+        check_replicas: Whether too few replicas for a consistency matter.
         schema_version: Of the schema as it is.
         nodes: All nodes, once they are made.
     """
 
-    def __init__(self, database: Database, thread: LoopThread, credentials: tuple[str, str] | None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        thread: LoopThread,
+        *,
+        credentials: tuple[str, str] | None,
+        check_replicas: bool,
+    ) -> None:
         self.database = database
         self.thread = thread
         self.credentials = credentials
+        self.check_replicas = check_replicas
         self.journal = Journal()
         self.scripts = Scripts()
         self.schema_version = uuid.uuid4()
@@ -50,6 +61,30 @@ class Shared:
     def next_connection(self) -> int:
         """The number of one more connection."""
         return next(self._connections)
+
+    def check(
+        self,
+        table: Table,
+        keys: Sequence[tuple[Any, ...]] | None,
+        consistency: str,
+        home: str,
+    ) -> None:
+        """Refuse what too few replicas are alive for.
+
+        Args:
+            table: What is read or written.
+            keys: Of the partitions; None for all.
+            consistency: By its name.
+            home: The datacenter of the coordinator.
+
+        Raises:
+            Unavailable: That is so.
+        """
+        if self.check_replicas:
+            members = [node.member for node in self.nodes]
+            tokens = [member.token for member in members] if keys is None else [table.token(key) for key in keys]
+            replication = self.database.schema.keyspace(table.keyspace).replication
+            replicas.check(consistency, replication, tokens, members, home)
 
     def schema_changed(self, change: SchemaChange) -> None:
         """A new version of the schema: the nodes that are up have it at once, the others once they are."""

@@ -26,6 +26,7 @@ __all__ = [
     "CreateKeyspace",
     "CreateTable",
     "CreateType",
+    "Definition",
     "Delete",
     "Drop",
     "Insert",
@@ -206,7 +207,7 @@ class Delete:
     timestamp: Term | None = None
 
 
-Change: TypeAlias = "Insert | Update | Delete"
+Change: TypeAlias = Insert | Update | Delete
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,7 +314,7 @@ class Drop:
     if_exists: bool = False
 
 
-Statement: TypeAlias = (
-    "Select | Insert | Update | Delete | Batch | Truncate | Use | CreateKeyspace | AlterKeyspace | CreateTable | "
-    "AlterTable | CreateType | AlterType | CreateIndex | Drop"
+Definition: TypeAlias = (
+    CreateKeyspace | AlterKeyspace | CreateTable | AlterTable | CreateType | AlterType | CreateIndex | Drop
 )
+Statement: TypeAlias = Select | Insert | Update | Delete | Batch | Truncate | Use | Definition

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from undaunted.testing.cql.member import Member
-    from undaunted.testing.cql.schema import Schema
+    from undaunted.testing.cql.schema import Kind, Schema
 
     Produce = Callable[[], Iterable[Mapping[str, Any]]]
 
@@ -37,7 +37,7 @@ def _table(keyspace: str, name: str, key: str, others: str, produce: Produce) ->
     columns: dict[str, Column] = {}
     words = key.split()
     for position, (column, kind) in enumerate(zip(words[::2], words[1::2], strict=True)):
-        place = "partition_key" if position == 0 else "clustering"
+        place: Kind = "partition_key" if position == 0 else "clustering"
         columns[column] = Column(name=column, type=_kind(kind), kind=place, position=max(0, position - 1))
     words = others.split()
     for column, kind in zip(words[::2], words[1::2], strict=True):
@@ -242,9 +242,9 @@ def _keyspace_row(keyspace: Keyspace) -> dict[str, Any]:
 
 
 def _table_row(table: Table) -> dict[str, Any]:
-    options = {**_DEFAULTS, **{name: item for name, item in table.options.items() if name in _DEFAULTS}}
+    options: dict[str, Any] = {**_DEFAULTS, **{name: item for name, item in table.options.items() if name in _DEFAULTS}}
     for name, item in options.items():
-        if isinstance(item, dict):
+        if isinstance(_DEFAULTS[name], dict):
             options[name] = _pairs(_with_package(name, item))
         elif isinstance(_DEFAULTS[name], float):
             options[name] = float(item)

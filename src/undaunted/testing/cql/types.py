@@ -183,8 +183,9 @@ class CqlType:
             return lambda value: {key.native(k): item.native(v) for k, v in value}
         if self.is_collection:
             inner = self.arguments[0]
-            make: Callable[[Any], Any] = set if self.name == "set" and not inner.arguments else list
-            return lambda value: make(inner.native(part) for part in value)
+            if self.name == "set" and not inner.arguments:
+                return lambda value: {inner.native(part) for part in value}
+            return lambda value: [inner.native(part) for part in value]
         return SCALARS[self.name].native
 
 

@@ -69,7 +69,7 @@ class Bound:
         if isinstance(term, Constant):
             return None if term.kind == "null" else _constant(term, kind, what)
         if isinstance(term, Call):
-            return self._call(term, kind, what)
+            return self._call(term, what)
         if isinstance(term, Brackets):
             return self._elements(term.items, kind, what, {"list"})
         if isinstance(term, Parentheses):
@@ -91,7 +91,7 @@ class Bound:
         raw = self._values[marker.place]
         return raw if raw is None or isinstance(raw, Unset) else kind.unpack(raw)
 
-    def _call(self, call: Call, kind: CqlType, what: str) -> Any:
+    def _call(self, call: Call, what: str) -> Any:
         function = _FUNCTIONS.get(call.function)
         if function is None:
             raise Invalid(f"Unknown function '{call.function}' called (the fake knows {', '.join(sorted(_FUNCTIONS))})")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from undaunted.testing.cql.statements import Relation, Term
     from undaunted.testing.cql.values import Bound
 
-__all__ = ["Where", "read_where", "test_value"]
+__all__ = ["Where", "read_where", "value_test"]
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
@@ -156,11 +156,11 @@ def _tuple_test(table: Table, relation: Relation, bound: Bound) -> Callable[[Map
 
 
 def _column_test(column: Column, relation: Relation, bound: Bound) -> Callable[[Mapping[str, Any]], bool]:
-    test = test_value(column, relation.operator, relation.term, relation.element, bound)
+    test = value_test(column, relation.operator, relation.term, relation.element, bound)
     return lambda values: test(values.get(column.name))
 
 
-def test_value(
+def value_test(
     column: Column,
     sign: str,
     term: Term,
@@ -195,16 +195,13 @@ def test_value(
     return within
 
 
-test_value.__test__ = False  # type: ignore[attr-defined]
-
-
 def _picked(column: Column, element: Term | None, bound: Bound) -> tuple[Callable[[Any], Any], CqlType]:
     if element is None:
         return lambda value: value, column.type
     if column.type.name == "map":
         key_type, kind = column.type.arguments
         key = bound.given(element, key_type, f"a key of {column.name}")
-        return lambda value: dict(value or ()).get(key), kind
+        return lambda value: next((item for name, item in value or () if name == key), None), kind
     if column.type.name == "list":
         index = bound.given(element, scalar("int"), f"an index of {column.name}")
         return lambda value: value[index] if value and index < len(value) else None, column.type.arguments[0]
