@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from undaunted.config.sections import (
+    HEDGE,
     READS,
     READS_DOC,
     BreakerSettings,
@@ -15,7 +16,7 @@ from undaunted.config.sections import (
     HedgeSettings,
     RetrySettings,
 )
-from undaunted.config.shapes import Choice, FilePath, SecretText, Switch, Text
+from undaunted.config.shapes import Choice, Duration, FilePath, SecretText, Switch, Text
 from undaunted.config.structure import Key, Section, Table, setting
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from undaunted.config.secrets import Secret
     from undaunted.core.policy import Policy, Reads
 
-__all__ = ["ClusterSettings", "CredentialSettings", "TlsSettings", "Verify"]
+__all__ = ["ClusterSettings", "CredentialSettings", "HeartbeatSettings", "TlsSettings", "Verify"]
 
 Verify = Literal["full", "ca", "none"]
 _VERIFY: Choice[Verify] = Choice(get_args(Verify))
@@ -67,6 +68,21 @@ class TlsSettings(Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class HeartbeatSettings(Section):
+    """How quickly a lost node is noticed."""
+
+    interval: float = setting(
+        # pymongo refuses a shorter one
+        Duration(at_least_s=0.5),
+        "Time between two checks of a node.",
+        default=1.0,
+    )
+    timeout: float = setting(
+        Duration(), "Time after which an unanswered check, or an attempt to connect, has failed.", default=2.0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class ClusterSettings(Section):
     """What every cluster has.
 
@@ -94,7 +110,7 @@ class ClusterSettings(Section):
     )
     budget: BudgetSettings = setting(Table(BudgetSettings), "What retries cost.", default=BudgetSettings())
     breaker: BreakerSettings = setting(Table(BreakerSettings), "When a node is left alone.", default=BreakerSettings())
-    hedge: HedgeSettings = setting(Table(HedgeSettings), "A second read for a slow one.", default=HedgeSettings())
+    hedge: HedgeSettings = setting(HEDGE, "A second read for a slow one.", default=HedgeSettings())
     nodes: tuple[str, ...] = ()
 
     default_port: ClassVar[int] = 0

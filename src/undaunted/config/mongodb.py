@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from undaunted.config.addresses import Nodes, address
-from undaunted.config.clusters import ClusterSettings, CredentialSettings, TlsSettings
+from undaunted.config.clusters import ClusterSettings, CredentialSettings, HeartbeatSettings, TlsSettings
 from undaunted.config.options import MONGODB_OURS, Options
 from undaunted.config.sections import MANY_WRITES, MANY_WRITES_DOC, ManyWrites
-from undaunted.config.shapes import Choice, Duration, Number, Switch, Text, Whole
+from undaunted.config.shapes import Choice, Number, Switch, Text, Whole
 from undaunted.config.structure import Key, Reader, Section, Shape, Table, Tables, setting
 from undaunted.config.urls import UrlText, disagreement, nodes_of_url, parse_url
 
@@ -57,21 +57,6 @@ class MongoDBCredentialSettings(CredentialSettings):
         default=None,
         effective="negotiated",
         also=("auth_mechanism", "authentication_mechanism"),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class HeartbeatSettings(Section):
-    """How quickly a lost node is noticed."""
-
-    interval: float = setting(
-        # pymongo refuses a shorter one
-        Duration(at_least_s=0.5),
-        "Time between two checks of a node.",
-        default=1.0,
-    )
-    timeout: float = setting(
-        Duration(), "Time after which an unanswered check, or an attempt to connect, has failed.", default=2.0
     )
 
 

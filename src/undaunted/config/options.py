@@ -10,7 +10,7 @@ from undaunted.config.shapes import SecretText
 from undaunted.config.structure import EnvironmentText, Key, Reader, Shape
 from undaunted.config.toml import literal
 
-__all__ = ["MONGODB_OURS", "Options"]
+__all__ = ["CASSANDRA_OURS", "MONGODB_OURS", "Options"]
 
 MONGODB_OURS: Mapping[str, str] = {
     "host": "nodes",
@@ -37,6 +37,26 @@ MONGODB_OURS: Mapping[str, str] = {
     "connecttimeoutms": "heartbeat.timeout",
 }
 """Options of pymongo, in lower case, and the setting that decides each."""
+
+
+CASSANDRA_OURS: Mapping[str, str] = {
+    "contact_points": "nodes",
+    "port": "nodes",
+    "auth_provider": "credentials",
+    "ssl_options": "tls",
+    "ssl_context": "tls",
+    "load_balancing_policy": "local_datacenter",
+    "default_retry_policy": "retry",
+    "execution_profiles": "consistency",
+    "reconnection_policy": "heartbeat.interval",
+    "conviction_policy_factory": "heartbeat",
+    "connect_timeout": "heartbeat.timeout",
+    "control_connection_timeout": "heartbeat.timeout",
+    "idle_heartbeat_interval": "heartbeat.interval",
+    "idle_heartbeat_timeout": "heartbeat.timeout",
+    "timestamp_generator": "retry",
+}
+"""Options of cassandra-driver's Cluster, in lower case, and the setting that decides each."""
 
 
 class Options(Shape[Mapping[str, object]]):

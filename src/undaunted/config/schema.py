@@ -13,6 +13,7 @@ from typing import Any, cast
 from undaunted.config.clusters import ClusterSettings
 from undaunted.config.raw import as_table, found
 from undaunted.config.sections import (
+    HEDGE,
     BreakerSettings,
     BudgetSettings,
     HedgeSettings,
@@ -124,7 +125,7 @@ class Settings(Section):
     )
     budget: BudgetSettings = setting(Table(BudgetSettings), "What retries cost.", default=BudgetSettings())
     breaker: BreakerSettings = setting(Table(BreakerSettings), "When a node is left alone.", default=BreakerSettings())
-    hedge: HedgeSettings = setting(Table(HedgeSettings), "A second read for a slow one.", default=HedgeSettings())
+    hedge: HedgeSettings = setting(HEDGE, "A second read for a slow one.", default=HedgeSettings())
 
     def policy_for(
         self,

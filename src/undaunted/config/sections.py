@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
 from undaunted.config.shapes import Choice, Duration, Number, Switch, Text, Whole
-from undaunted.config.structure import Key, Section, Table, setting
+from undaunted.config.structure import Key, Reader, Section, Table, setting
 from undaunted.core.policy import Backoff, BreakerPolicy, BudgetPolicy, HedgePolicy, Policy, Reads
 
 if TYPE_CHECKING:
@@ -201,6 +201,18 @@ class HedgeSettings(Section):
     def over(self, base: HedgePolicy) -> HedgePolicy:
         """Lay these over `base`."""
         return _over(base, enabled=self.enabled, quantile=self.quantile)
+
+
+class _SwitchOrTable(Table[HedgeSettings]):
+    """The table, or just whether: ``hedge = true``."""
+
+    kind = "true, false or table"
+
+    def _read(self, value: object, at: Key, reader: Reader) -> HedgeSettings | None:
+        return super()._read({"enabled": value} if isinstance(value, bool) else value, at, reader)
+
+
+HEDGE = _SwitchOrTable(HedgeSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)

@@ -1,0 +1,149 @@
+"""The driver's ``Cluster`` as the settings want it, and what its refusal to connect means."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import cassandra
+from cassandra import ConsistencyLevel
+from cassandra.auth import PlainTextAuthProvider
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
+from cassandra.policies import ConstantReconnectionPolicy
+from cassandra.protocol import ProtocolException
+from cassandra.query import dict_factory
+
+from undaunted.cassandra.errors import CredentialsRefused, UnusableCluster
+from undaunted.cassandra.policies import NodeOrder, NoRetry
+from undaunted.cassandra.scope import Timestamps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from undaunted.cassandra.health import Health
+    from undaunted.config.cassandra import CassandraSettings, ConsistencySettings
+
+__all__ = ["cluster_of", "explain", "profiles_of"]
+
+_RECONNECT_S = 1.0
+"""A node that has come back is asked within this time, for ever: the driver's own waits grow to 10 minutes and end."""
+_THREADS = 8
+"""Pools are made here; a node that hangs while it is connected to must not keep the others waiting."""
+
+
+def profiles_of(settings: CassandraSettings) -> dict[tuple[bool, str | None], Any]:
+    """What the driver is told of consistency, by ``(is a read, datacenter)``; None stands for home."""
+    found: dict[tuple[bool, str | None], Any] = {}
+    levels: list[tuple[str | None, ConsistencySettings]] = [(None, settings.consistency)]
+    levels += [(name, remote.consistency) for name, remote in settings.remote_datacenters.items()]
+    for name, level in levels:
+        for is_read in (True, False):
+            found[is_read, name] = ExecutionProfile(
+                retry_policy=NoRetry(),
+                consistency_level=ConsistencyLevel.name_to_value[level.read if is_read else level.write],
+                serial_consistency_level=ConsistencyLevel.name_to_value[level.serial],
+                request_timeout=settings.timeout,
+                row_factory=dict_factory,
+            )
+    return found
+
+
+def cluster_of(
+    settings: CassandraSettings, health: Health, profiles: Mapping[tuple[bool, str | None], Any]
+) -> tuple[Any, NodeOrder]:
+    """An unconnected cluster, and the policy that orders its nodes."""
+    order = NodeOrder(health, settings.local_datacenter, tuple(settings.remote_datacenters))
+    for profile in profiles.values():
+        profile.load_balancing_policy = order
+    addresses = [_split(address) for address in settings.nodes]
+    arguments: dict[str, Any] = {
+        "contact_points": addresses,
+        "port": addresses[0][1],
+        "execution_profiles": {EXEC_PROFILE_DEFAULT: profiles[True, None]},
+        "reconnection_policy": ConstantReconnectionPolicy(_RECONNECT_S, max_attempts=None),
+        "connect_timeout": settings.heartbeat.timeout,
+        "control_connection_timeout": settings.heartbeat.timeout,
+        "idle_heartbeat_interval": settings.heartbeat.interval,
+        "idle_heartbeat_timeout": settings.heartbeat.timeout,
+        "timestamp_generator": Timestamps(),
+        "executor_threads": _THREADS,
+        "application_name": "undaunted",
+    }
+    if settings.credentials.username is not None:
+        password = settings.credentials.password
+        arguments["auth_provider"] = PlainTextAuthProvider(
+            settings.credentials.username, password.reveal() if password is not None else ""
+        )
+    context = _tls(settings)
+    if context is not None:
+        arguments["ssl_context"] = context
+    arguments.update({name: _revealed(value) for name, value in settings.options.items()})
+    return Cluster(**arguments), order
+
+
+def explain(name: str, settings: CassandraSettings, error: Exception, cluster: Any) -> Exception | None:
+    """What a failure to connect means, where no further try can mend it; else None."""
+    where = f"clusters.{name}"
+    inner = list(error.errors.values()) if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict) else []
+    if any(isinstance(one, cassandra.AuthenticationFailed) for one in [error, *inner]):
+        user = settings.credentials.username
+        what = f"the login of user {user!r}" if user else "a connection without a login"
+        made = CredentialsRefused(f"{where}.credentials: the nodes refuse {what}. Correct username and password.")
+        made.__cause__ = error
+        return made
+    told = _about_datacenter(where, settings, cluster) or _about_protocol(where, settings, [error, *inner])
+    if told is None and isinstance(error, (TypeError, ValueError)):
+        told = f"{where}.options: cassandra-driver refuses these settings: {error}"
+    if told is None:
+        return None
+    unusable = UnusableCluster(told)
+    unusable.__cause__ = error
+    return unusable
+
+
+def _about_datacenter(where: str, settings: CassandraSettings, cluster: Any) -> str | None:
+    """The driver asks no node of another datacenter, and so silently has none when the name is wrong."""
+    wanted = settings.local_datacenter
+    if wanted is None or cluster is None:
+        return None
+    known = sorted({host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter})
+    if not known or wanted in known:
+        return None
+    return (
+        f"{where}.local_datacenter: there is no datacenter {wanted!r}; the nodes stand in {', '.join(known)}. "
+        "Give one of these."
+    )
+
+
+def _about_protocol(where: str, settings: CassandraSettings, errors: list[Exception]) -> str | None:
+    version = settings.options.get("protocol_version")
+    refused = any(isinstance(one, ProtocolException) or type(one) is cassandra.DriverException for one in errors)
+    if version is None or not refused:
+        return None
+    return (
+        f"{where}.options.protocol_version: the nodes do not speak version {version}. Leave it out, and the newest "
+        "that both sides know is agreed on."
+    )
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _tls(settings: CassandraSettings) -> ssl.SSLContext | None:
+    tls = settings.tls
+    if tls is None or not tls.enabled:
+        return None
+    context = ssl.create_default_context(cafile=tls.ca)
+    if tls.verify != "full":
+        context.check_hostname = False
+    if tls.verify == "none":
+        context.verify_mode = ssl.CERT_NONE
+    if tls.certificate is not None:
+        context.load_cert_chain(tls.certificate, password=tls.key_password.reveal() if tls.key_password else None)
+    return context
+
+
+def _revealed(value: object) -> object:
+    return value.reveal() if hasattr(value, "reveal") else value

@@ -1,0 +1,232 @@
+"""Which nodes are asked: who does not answer is left alone by everybody, until a probe has found it well.
+
+The driver keeps a frozen node for up to 80 s, since its sockets stay open, and each call that meets it waits. Here
+the first call that waits in vain marks the node as sick; from then on only the prober asks it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from cassandra.policies import HostDistance
+
+from undaunted import events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from undaunted.engine.guard import Guard
+
+__all__ = ["Health", "name_of"]
+
+_LOG = logging.getLogger("undaunted.cassandra")
+
+_PROBE = "SELECT key FROM system.local WHERE key='local'"
+_FIRST_PROBE_S = 0.5
+"""A node that answers this soon was well, and the statement that it had not answered was a slow one."""
+_PROBE_S = 1.0
+_PAUSE_S = 0.5
+
+
+def name_of(host: Any) -> str:
+    """A node's address as ``"host:port"``."""
+    endpoint = host.endpoint
+    return f"{endpoint.address}:{endpoint.port}"
+
+
+class Health:
+    """One per cluster. The driver tells it of nodes that come and go; calls tell it of those that do not answer.
+
+    Args:
+        guard: The cluster's part; its outage clock is fed from here.
+        failback_s: Seconds for which the home datacenter must have been well before it is asked again.
+
+    Attributes:
+        sick: The nodes that are left alone; replaced as a whole and never changed, so it is read without a lock.
+    """
+
+    def __init__(self, guard: Guard, *, failback_s: float) -> None:
+        self._guard = guard
+        self._failback_s = failback_s
+        self.sick: frozenset[Any] = frozenset()
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget all, with fresh locks: after a fork, and before each connecting."""
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._session: Any = None
+        self._policy: Any = None
+        self._prober: threading.Thread | None = None
+        self.sick = frozenset()
+        self._lost: set[Any] = set()
+        self._is_away = False
+        self._home_well_since_s: float | None = None
+        self._outage_began_s: float | None = None
+
+    # -- what is known -------------------------------------------------------------------------
+
+    def attach(self, session: Any, policy: Any) -> None:
+        """The driver has connected."""
+        self._session, self._policy = session, policy
+        session.cluster.register_listener(self)
+        self._weigh()
+
+    def order(self, home: str, remote: tuple[str, ...]) -> tuple[str, ...]:
+        """The datacenters in the order in which they are asked now."""
+        if not self._is_away:
+            return (home, *remote)
+        since_s = self._home_well_since_s
+        if since_s is not None and time.monotonic() - since_s >= self._failback_s:
+            self._is_away = False
+            return (home, *remote)
+        return (*remote, home)
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until something about the nodes has changed, but not for longer than this."""
+        with self._changed:
+            self._changed.wait(timeout_s)
+
+    def hosts(self) -> list[Any]:
+        """Every node that the driver knows and that is not left alone by the settings."""
+        if self._session is None:
+            return []
+        known: Iterable[Any] = self._session.cluster.metadata.all_hosts()
+        return [host for host in known if self._policy.distance(host) != HostDistance.IGNORED]
+
+    def is_well(self, host: Any) -> bool:
+        """Whether calls may go there, as far as is known."""
+        return bool(host.is_up) and host not in self.sick
+
+    # -- what calls tell -----------------------------------------------------------------------
+
+    def unanswered(self, host: Any) -> None:
+        """A call has waited for this node in vain."""
+        with self._changed:
+            if host in self.sick or self._session is None:
+                return
+            self.sick |= {host}
+            if self._prober is None or not self._prober.is_alive():
+                self._prober = threading.Thread(target=self._probe, name="undaunted-prober", daemon=True)
+                self._prober.start()
+        self._weigh()
+
+    def none_left(self) -> None:
+        """A call has found no node that could be asked at all."""
+        self._weigh()
+
+    # -- what the driver tells -----------------------------------------------------------------
+
+    def on_up(self, host: Any) -> None:
+        """The driver has connected to a node again."""
+        self._well(host)
+
+    def on_down(self, host: Any) -> None:
+        """The driver has lost a node."""
+        self._tell_lost(host, "ConnectionShutdown")
+        self._weigh()
+
+    def on_add(self, host: Any) -> None:  # noqa: ARG002  # the driver's signature
+        """The cluster has grown by a node, or the driver has first heard of it."""
+        self._weigh()
+
+    def on_remove(self, host: Any) -> None:
+        """A node has left the cluster."""
+        with self._changed:
+            self.sick -= {host}
+            self._lost.discard(host)
+        self._weigh()
+
+    # -- probing -------------------------------------------------------------------------------
+
+    def _probe(self) -> None:
+        """Ask the sick nodes again and again; ends when none is left."""
+        timeout_s = _FIRST_PROBE_S
+        stop = self._stop
+        while not stop.is_set():
+            asked = {host: self._ask(host, timeout_s) for host in self.sick}
+            for host, future in asked.items():
+                if future is not None and self._answers(future):
+                    self._well(host)
+                else:
+                    self._tell_lost(host, "OperationTimedOut")
+            timeout_s = _PROBE_S
+            with self._changed:
+                if not self.sick:
+                    self._prober = None  # within the lock, so that who comes next starts a new one
+                    return
+            stop.wait(_PAUSE_S)
+
+    def _ask(self, host: Any, timeout_s: float) -> Any:
+        try:
+            return self._session.execute_async(_PROBE, timeout=timeout_s, host=host)
+        except Exception:  # noqa: BLE001  # whatever it is, the node stays sick and is asked again
+            if not self._stop.is_set():
+                _LOG.warning("a probe could not be sent", exc_info=True)
+            return None
+
+    @staticmethod
+    def _answers(future: Any) -> bool:
+        try:
+            future.result()
+        except Exception:  # noqa: BLE001  # whatever it is, it is no answer
+            return False
+        return True
+
+    # -- what follows --------------------------------------------------------------------------
+
+    def _well(self, host: Any) -> None:
+        with self._changed:
+            self.sick -= {host}
+            was_lost = host in self._lost
+            self._lost.discard(host)
+        if was_lost:
+            guard = self._guard
+            guard.publish(
+                events.NodeFound(cluster=guard.cluster, backend=guard.backend, node=name_of(host), role="replica")
+            )
+        self._weigh()
+
+    def _tell_lost(self, host: Any, reason: str) -> None:
+        with self._changed:
+            if host in self._lost:
+                return
+            self._lost.add(host)
+        guard = self._guard
+        guard.publish(events.NodeLost(cluster=guard.cluster, backend=guard.backend, node=name_of(host), reason=reason))
+
+    def _weigh(self) -> None:
+        """Tell the outage clock, and those who wait, what the nodes are now."""
+        well = [host for host in self.hosts() if self.is_well(host)]
+        home = self._policy.home if self._policy is not None else None
+        with self._changed:
+            if self._policy is not None and len(self._policy.datacenters) > 1:
+                self._weigh_home(is_well=any(host.datacenter == home for host in well))
+            self._changed.notify_all()
+        self._tell_outage(is_any_well=bool(well))
+
+    def _weigh_home(self, *, is_well: bool) -> None:
+        if not is_well:
+            self._is_away, self._home_well_since_s = True, None
+        elif self._is_away and self._home_well_since_s is None:
+            self._home_well_since_s = time.monotonic()
+
+    def _tell_outage(self, *, is_any_well: bool) -> None:
+        guard = self._guard
+        if is_any_well:
+            if guard.outage.primary_found() and self._outage_began_s is not None:
+                elapsed_s = time.monotonic() - self._outage_began_s
+                guard.publish(events.OutageEnded(cluster=guard.cluster, backend=guard.backend, elapsed_s=elapsed_s))
+            self._outage_began_s = None
+        elif guard.outage.all_lost() and self._session is not None:
+            self._outage_began_s = time.monotonic()
+            guard.publish(events.OutageBegan(cluster=guard.cluster, backend=guard.backend))
+
+    def close(self) -> None:
+        """End the prober, and let nobody wait any more."""
+        self._stop.set()
+        with self._changed:
+            self._changed.notify_all()

@@ -1,0 +1,199 @@
+"""What a statement does, read from its text: a read or a write, conditional or not, and whether it may be run twice.
+
+cqlengine renders each statement as a template with placeholders, ``UPDATE "t" SET "n" = "n" + %(0)s WHERE ...``, and
+hands the values over beside it. So the text alone shows the shape; and since models, untouched models, batches,
+`NamedTable` and management commands all end in such a text, one reading serves them all.
+
+What is not known to do the same when it is run twice counts as not idempotent: text that somebody wrote by hand, with
+values or function calls in it, is only ever a read or a write of which nothing is known.
+"""
+
+# ruff: noqa: S608  (these are patterns, and no statements)
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from cassandra.util import SortedSet
+
+from undaunted.core.operation import Kind, Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Shape", "operation_of", "shape_of"]
+
+_LONGEST_KEPT = 4000
+"""Characters of the longest text whose shape is remembered: what is longer is a batch that never comes again."""
+
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_NAME = r"\w+(?:\.\w+)?"
+_VALUE = r"%\(\w+\)s"
+_USING = r"(?: +USING (?:TTL|TIMESTAMP) \d+(?: AND (?:TTL|TIMESTAMP) \d+)?)?"
+_CALLS = r"(?:token|TOKEN|MinTimeUUID|MaxTimeUUID)"
+"""Functions whose value is the same each time; any other may be ``now()``."""
+_TERM = rf"(?:{_VALUE}|{_CALLS}\((?:\w+|{_VALUE})(?:, *(?:\w+|{_VALUE}))*\))"
+_RELATION = rf"(?:\w+|{_CALLS}\(\w+(?:, *\w+)*\)) *(?:=|<=|>=|<|>|IN|CONTAINS|LIKE) *(?:{_TERM}|\(\))"
+_WHERE = rf" +WHERE {_RELATION}(?: AND {_RELATION})*"
+
+_INSERT = re.compile(rf"INSERT INTO {_NAME} \(\w+(?:, \w+)*\) VALUES \({_VALUE}(?:, {_VALUE})*\){_USING} *;?")
+_DELETE = re.compile(rf"DELETE(?: \w+(?:\[{_VALUE}\])?(?:, \w+(?:\[{_VALUE}\])?)*)? FROM {_NAME}{_USING} *{_WHERE} *;?")
+_UPDATE = re.compile(rf"UPDATE {_NAME}{_USING} SET (?P<set>.+?){_WHERE} *;?")
+_PUT = rf"\w+(?:\[{_VALUE}\])? = {_VALUE}"
+_ADD = r"(?P<column>\w+) = (?P=column) [+-] %\((?P<value>\w+)\)s"
+_PREPEND = rf"(?P<list>\w+) = {_VALUE} \+ (?P=list)"
+_ASSIGNMENT = re.compile(rf"(?:{_PUT}|{_ADD}|{_PREPEND})(?:, |$)")
+_BATCH = re.compile(
+    r"BEGIN (?P<type>UNLOGGED|COUNTER)? *BATCH(?: USING TIMESTAMP \d+)?\n(?P<body>.*)\nAPPLY BATCH;", re.DOTALL
+)
+_CONDITION = re.compile(r"\sIF\s")
+_DEFINITIONS = frozenset({"CREATE", "ALTER", "DROP"})
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a text says of the statement, whatever its values.
+
+    Attributes:
+        operation: What the engine is told, while the values do not change it.
+        table: ``keyspace.table`` as written, for a single statement on rows; else None.
+        sets: Placeholders whose values are added to or taken from a column: the same twice for a set, but not for a
+            counter or a list.
+        is_definition: Whether it changes the schema.
+        is_conditional: Whether it is a lightweight transaction.
+        is_delete: Whether it deletes; a deleted counter must not be deleted again.
+    """
+
+    operation: Operation
+    table: str | None = None
+    sets: tuple[str, ...] = ()
+    is_definition: bool = False
+    is_conditional: bool = False
+    is_delete: bool = False
+
+
+def operation_of(shape: Shape, values: Any) -> Operation:
+    """What the engine is told of a statement with these values."""
+    if shape.sets and not _are_sets(shape.sets, values):
+        return _unrepeatable(shape.operation)
+    return shape.operation
+
+
+def shape_of(text: str) -> Shape:
+    """The shape of a statement's text; remembered for texts that may come again."""
+    return _remembered(text) if len(text) <= _LONGEST_KEPT else _read(text)
+
+
+def _are_sets(names: tuple[str, ...], values: Any) -> bool:
+    return isinstance(values, dict) and all(_is_set(values, name) for name in names)
+
+
+def _is_set(values: Mapping[str, Any], name: str) -> bool:
+    return isinstance(values.get(name), (set, frozenset, SortedSet))
+
+
+@lru_cache(maxsize=2048)
+def _unrepeatable(operation: Operation) -> Operation:
+    return replace(operation, idempotent=False)
+
+
+@lru_cache(maxsize=2048)
+def _remembered(text: str) -> Shape:
+    return _read(text)
+
+
+def _read(text: str) -> Shape:
+    stripped = text.strip()
+    word = stripped.split(None, 1)[0].upper() if stripped else ""
+    if word == "SELECT":
+        return Shape(_operation("select", Kind.READ, idempotent=True), _table("SELECT", stripped))
+    if word in _DEFINITIONS:
+        # Run again it meets its own effect, which tells that the first had been applied.
+        return Shape(_operation(word.lower(), Kind.WRITE, idempotent=True), is_definition=True)
+    plain = _QUOTED.sub("q", stripped) if word != "UPDATE" else _numbered(stripped)
+    if word == "BEGIN":
+        return _batch(plain)
+    if word in {"INSERT", "UPDATE", "DELETE"}:
+        return _single(word, plain, stripped)
+    return Shape(_operation(word.lower() or "statement", Kind.WRITE))
+
+
+def _numbered(text: str) -> str:
+    """Each quoted name as a plain one, the same for the same, so that ``"n" = "n" + 1`` is still seen."""
+    names: dict[str, str] = {}
+    return _QUOTED.sub(lambda match: names.setdefault(match.group(), f"q{len(names)}"), text)
+
+
+def _operation(name: str, kind: Kind, *, idempotent: bool = False, settleable: bool = False) -> Operation:
+    return Operation(name=name, kind=kind, idempotent=idempotent, settleable=settleable, needs_primary=False)
+
+
+def _single(word: str, plain: str, text: str) -> Shape:
+    is_conditional = _CONDITION.search(plain) is not None
+    operation = _operation(word.lower(), Kind.WRITE, idempotent=False, settleable=is_conditional)
+    table = _table(word, text)
+    is_delete = word == "DELETE"
+    if is_conditional:
+        return Shape(operation, table, is_conditional=True, is_delete=is_delete)
+    sets = _sets(word, plain)
+    if sets is None:
+        return Shape(operation, table, is_delete=is_delete)
+    return Shape(replace(operation, idempotent=True), table, sets, is_delete=is_delete)
+
+
+def _sets(word: str, plain: str) -> tuple[str, ...] | None:
+    """None where running it twice is not known to do what once does; else the values that must be sets for that."""
+    if word == "INSERT":
+        return () if _INSERT.fullmatch(plain) else None
+    if word == "DELETE":
+        return () if _DELETE.fullmatch(plain) else None
+    found = _UPDATE.fullmatch(plain)
+    if found is None:
+        return None
+    names: list[str] = []
+    at, assigned = 0, found.group("set")
+    while at < len(assigned):
+        match = _ASSIGNMENT.match(assigned, at)
+        if match is None or match.group("list"):
+            return None
+        if match.group("value"):
+            names.append(match.group("value"))
+        at = match.end()
+    return tuple(names)
+
+
+def _batch(plain: str) -> Shape:
+    operation = _operation("batch", Kind.WRITE)
+    match = _BATCH.fullmatch(plain)
+    if match is None or match.group("type") == "COUNTER":
+        return Shape(operation, is_conditional=_CONDITION.search(plain) is not None)
+    if _CONDITION.search(plain):
+        return Shape(operation, is_conditional=True)
+    sets: list[str] = []
+    is_delete = False
+    for line in match.group("body").split("\n"):
+        statement = line.strip()
+        word = statement.split(None, 1)[0].upper() if statement else ""
+        found = _sets(word, statement) if word in {"INSERT", "UPDATE", "DELETE"} else None
+        if found is None:
+            return Shape(operation)
+        is_delete = is_delete or word == "DELETE"
+        sets += found
+    return Shape(replace(operation, idempotent=True), None, tuple(sets))
+
+
+_QUALIFIED = r'((?:"[^"]+"|\w+)(?:\.(?:"[^"]+"|\w+))?)'
+_TABLE = {
+    "SELECT": re.compile(rf"SELECT\s.*?\sFROM\s+{_QUALIFIED}", re.IGNORECASE | re.DOTALL),
+    "INSERT": re.compile(rf"INSERT\s+INTO\s+{_QUALIFIED}", re.IGNORECASE),
+    "UPDATE": re.compile(rf"UPDATE\s+{_QUALIFIED}", re.IGNORECASE),
+    "DELETE": re.compile(rf"DELETE\s.*?FROM\s+{_QUALIFIED}", re.IGNORECASE | re.DOTALL),
+}
+
+
+def _table(word: str, text: str) -> str | None:
+    match = _TABLE[word].match(text)
+    return match.group(1).replace('"', "") if match else None

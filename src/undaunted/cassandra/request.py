@@ -1,0 +1,178 @@
+"""One statement on its way: each attempt goes to one node, in the order of the plan, with a timeout of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cassandra
+from cassandra import AlreadyExists, ConfigurationException, InvalidRequest
+from cassandra.cluster import NoHostAvailable
+
+from undaunted.cassandra.health import name_of
+from undaunted.cassandra.scope import PINNED
+from undaunted.core.fault import Fault
+from undaunted.core.operation import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from undaunted.cassandra.operations import Shape
+    from undaunted.cassandra.scope import Origin
+    from undaunted.cassandra.session import Session
+    from undaunted.engine.call import Call
+
+__all__ = ["Request"]
+
+_LOOK_S = 0.25
+"""Who waits for a node looks this often whether the outage has outlasted the patience of the call."""
+_FAIR_SHARE = 0.5
+"""A node that was given less than this part of an attempt's timeout is not thought sick: the deadline was near."""
+_DEFINITION_S = 12.0
+"""A change of the schema waits up to 10 s for the nodes to agree."""
+_MET_ITS_OWN = ("already exist", "conflicts with", "doesn't exist", "does not exist", "unconfigured table", "unknown")
+
+
+class Request:
+    """One statement. Used by one thread, for one logical call.
+
+    Args:
+        session: Where it is executed.
+        query: The driver's statement.
+        parameters: Its values.
+        shape: What its text says of it.
+        timeout_s: Seconds for each attempt; None for all that the deadline leaves.
+        options: What else the driver's ``execute_async`` takes.
+        origin: What our model hooks know of it; None for untouched models and raw text.
+    """
+
+    __slots__ = (
+        "_is_new", "_plan", "options", "origin", "parameters", "query", "session", "shape", "timeout_s", "timestamp",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        session: Session,
+        query: Any,
+        parameters: Any,
+        *,
+        shape: Shape,
+        timeout_s: float | None,
+        options: dict[str, Any],
+        origin: Origin | None,
+    ) -> None:
+        self.session = session
+        self.query = query
+        self.parameters = parameters
+        self.shape = shape
+        self.timeout_s = timeout_s
+        self.options = options
+        self.origin = origin
+        self.timestamp: int | None = None
+        self._plan: Iterator[Any] = iter(())
+        self._is_new = False
+
+    def attempt(self, call: Call) -> Any:
+        """Ask one node, and return the driver's future, which has its answer."""
+        driver = self.session.link.driver(call)
+        self._is_new = False
+        while True:
+            host = self._next()
+            if host is None:
+                self._wait(call)
+                continue
+            future = self._send(driver, call, host)
+            if future.attempted_hosts or "host" in self.options:
+                return self._answer(future, call, host)
+            # No connection to it: nothing was sent, and the next one is asked at once.
+
+    def _next(self) -> Any:
+        """The next node to ask; None when every node of a fresh plan has been passed over."""
+        if "host" in self.options:
+            return self.options["host"]
+        sick = self.session.health.sick
+        while True:
+            for host in self._plan:
+                if host not in sick:
+                    return host
+            if self._is_new:
+                return None
+            policy = self.session.link.policy
+            self._plan = iter(policy.make_query_plan(None, self.query))
+            self._is_new = True
+
+    def _wait(self, call: Call) -> None:
+        """Wait for a node that can be asked, while the call may.
+
+        Raises:
+            NoHostAvailable: It may not any more.
+        """
+        health, guard = self.session.health, call.guard
+        health.none_left()
+        remaining_s = call.remaining_s()
+        if remaining_s <= 0 or guard.outage.age_s() > call.policy.patience_s:
+            raise NoHostAvailable("no node can be asked", {})
+        health.wait(min(remaining_s, _LOOK_S))
+        self._is_new = False
+
+    def _timeout(self, call: Call) -> float:
+        remaining_s = call.remaining_s()
+        if self.timeout_s is None:
+            return remaining_s
+        own_s = max(self.timeout_s, _DEFINITION_S) if self.shape.is_definition else self.timeout_s
+        return min(own_s, remaining_s)
+
+    def _send(self, driver: Any, call: Call, host: Any) -> Any:
+        session = self.session
+        options = self.options
+        profile = options.get("execution_profile") or session.profile(call.operation.kind is Kind.READ, host)
+        token = None if self.timestamp is None else PINNED.set(self.timestamp)
+        try:
+            future = driver.execute_async(
+                self.query,
+                self.parameters,
+                options.get("trace", False),
+                options.get("custom_payload"),
+                self._timeout(call),
+                profile,
+                options.get("paging_state"),
+                host,
+                options.get("execute_as"),
+            )
+        finally:
+            if token is not None:
+                PINNED.reset(token)
+        if self.timestamp is None:
+            self.timestamp = getattr(future.message, "timestamp", None)
+        return future
+
+    def _answer(self, future: Any, call: Call, host: Any) -> Any:
+        try:
+            future.result()
+        except Exception as error:
+            call.subject = self
+            call.node = name_of(host)
+            call.sent = bool(future.attempted_hosts)
+            if isinstance(error, cassandra.OperationTimedOut):
+                self._unanswered(future, host)
+            if self._has_met_its_own(error, call):
+                return None
+            raise
+        if call.attempts:
+            call.node = name_of(host)
+        return future
+
+    def _unanswered(self, future: Any, host: Any) -> None:
+        if self.shape.is_definition:
+            return  # it may have waited for the schema, and not for this node
+        if self.timeout_s is None or future.timeout >= self.timeout_s * _FAIR_SHARE:
+            self.session.health.unanswered(host)
+
+    def _has_met_its_own(self, error: Exception, call: Call) -> bool:
+        """Whether a change of the schema that is run again meets what its first run, of unknown outcome, has done."""
+        if not self.shape.is_definition or not any(tried.fault is Fault.UNKNOWN for tried in call.attempts):
+            return False
+        if isinstance(error, AlreadyExists):
+            return True
+        # The server has no code of its own for these; its words are all there is.
+        is_refusal = isinstance(error, (InvalidRequest, ConfigurationException))
+        return is_refusal and any(words in str(error) for words in _MET_ITS_OWN)

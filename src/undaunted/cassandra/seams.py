@@ -1,0 +1,101 @@
+"""Every private name of cassandra-driver that this backend touches, in one place and checked at start-up.
+
+cqlengine has no public way to register a connection of one's own class, and the driver none to leave an inherited
+cluster alone. ``tests/contract`` holds these few names against every supported version.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NoReturn
+
+from undaunted.errors import ConfigurationError, Problem
+
+__all__ = ["abandon", "check_driver", "is_registered", "put", "set_default_keyspace"]
+
+MINIMUM_DRIVER = (3, 29)
+
+
+@lru_cache(maxsize=1)
+def check_driver() -> None:
+    """Make sure that the installed driver has what this backend stands on.
+
+    Raises:
+        ConfigurationError: It is too old, cannot do I/O on this Python, or its inner parts have changed.
+    """
+    import cassandra  # noqa: PLC0415  # only once it is wanted
+
+    try:
+        import cassandra.cluster as driver  # noqa: PLC0415
+        from cassandra.cqlengine import connection  # noqa: PLC0415
+    except cassandra.DependencyException as error:
+        _refuse(
+            "cassandra-driver finds no event loop for this Python (asyncore is gone since 3.12). Install a release "
+            "whose wheel brings libev: pip install --upgrade 'cassandra-driver>=3.29.3'.",
+            error,
+        )
+    version = tuple(int(part) for part in cassandra.__version__.split(".")[:2])
+    if version < MINIMUM_DRIVER:
+        _refuse(f"cassandra-driver {cassandra.__version__} is too old. Install 3.29 or newer.")
+    missing = [
+        name
+        for holder, name in ((connection, "_connections"), (driver, "_discard_cluster_shutdown"))
+        if not hasattr(holder, name)
+    ]
+    if missing:
+        _refuse(
+            f"cassandra-driver {cassandra.__version__} has no {' and no '.join(missing)}, which undaunted needs. "
+            "Install the newest release that its documentation names."
+        )
+
+
+def _refuse(message: str, cause: Exception | None = None) -> NoReturn:
+    raise ConfigurationError(problems=[Problem("clusters", message)]) from cause
+
+
+def put(name: str, made: Any) -> None:
+    """Register a connection of a class of our own with cqlengine."""
+    from cassandra.cqlengine import connection  # noqa: PLC0415
+
+    connection._connections[name] = made  # noqa: SLF001
+
+
+def is_registered(name: str) -> bool:
+    """Whether cqlengine has a connection of this name."""
+    from cassandra.cqlengine import connection  # noqa: PLC0415
+
+    return name in connection._connections  # noqa: SLF001
+
+
+def set_default_keyspace(name: str | None) -> None:
+    """The keyspace of models that name none and have no base of ours."""
+    from cassandra.cqlengine import models  # noqa: PLC0415
+
+    models.DEFAULT_KEYSPACE = name
+
+
+def abandon(cluster: Any) -> None:
+    """Have the driver forget a cluster that belongs to the parent process, without closing it at exit."""
+    from cassandra.cluster import _discard_cluster_shutdown  # noqa: PLC0415
+
+    _discard_cluster_shutdown(cluster)
+
+
+def forget(name: str, made: Any) -> None:
+    """Have cqlengine forget a connection of ours, also as the default one; another of that name is left alone."""
+    from cassandra.cqlengine import connection  # noqa: PLC0415
+
+    known = connection._connections  # noqa: SLF001
+    for key in (name, connection.DEFAULT_CONNECTION):
+        if known.get(key) is made:
+            del known[key]
+            if key is connection.DEFAULT_CONNECTION:
+                connection.cluster = connection.session = None
+
+
+def default_keyspace() -> str | None:
+    """The keyspace of models that name none and have no base of ours."""
+    from cassandra.cqlengine import models  # noqa: PLC0415
+
+    found: str | None = models.DEFAULT_KEYSPACE
+    return found
