@@ -188,5 +188,4 @@ def _element_key(at: Write, key: Any) -> Any:
     live = at.live()
     if not 0 <= key < len(live):
         raise Invalid(f"List index {key} out of bound, list has size {len(live)}")
-    place: Any = live[key][0]
-    return place
+    return live[int(key)][0]

@@ -69,7 +69,9 @@ def _pack_decimal(value: Decimal) -> bytes:
 
 
 def _unpack_decimal(data: bytes) -> Decimal:
-    return Decimal(_unpack_varint(data[4:])).scaleb(-struct.unpack_from(">i", data)[0])
+    unscaled = _unpack_varint(data[4:])
+    digits = tuple(map(int, str(abs(unscaled))))
+    return Decimal((int(unscaled < 0), digits, -struct.unpack_from(">i", data)[0]))  # exact, whatever the context
 
 
 def _order_timeuuid(value: uuid.UUID) -> tuple[int, bytes]:
