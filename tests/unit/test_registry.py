@@ -97,14 +97,8 @@ def test_a_backend_whose_driver_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_backend_that_is_not_installed() -> None:
-    with pytest.raises(undaunted.ConfigurationError, match="no backend 'cassandra' is installed"):
-        undaunted.configure({
-            "clusters": {
-                "catalog": {
-                    "backend": "cassandra", "nodes": ["127.0.0.1"], "keyspace": "k", "local_datacenter": "dc1",
-                }
-            }
-        })  # fmt: skip
+    with pytest.raises(undaunted.ConfigurationError, match="no backend 'sqlalchemy' is installed"):
+        undaunted.configure({"clusters": {"ledger": {"backend": "sqlalchemy", "url": "postgresql://u@127.0.0.1:1/d"}}})
 
 
 def test_listeners_hear_and_may_leave() -> None:

@@ -10,7 +10,7 @@ from cassandra.cqlengine import connection as registered
 
 from undaunted.backend import directory
 from undaunted.cassandra import seams
-from undaunted.cassandra.driver import cluster_of, explain, profiles_of
+from undaunted.cassandra.driver import cluster_of, explain
 from undaunted.cassandra.errors import error_classes
 from undaunted.cassandra.faults import classify
 from undaunted.cassandra.health import Health, name_of
@@ -106,18 +106,15 @@ class CassandraHandle:
         )
         guard.diagnose = self._diagnose
         self._health = Health(guard, failback_s=settings.failback_after)
-        profiles = profiles_of(settings)
         self._link = Link(
             guard,
             self._health,
-            make=lambda: cluster_of(settings, self._health, profiles),
+            make=lambda: cluster_of(settings, self._health),
             explain=lambda error, cluster: explain(context.name, settings, error, cluster),
             connected=self._connected,
         )
         guard.renew = self._link.after_fork_in_child
-        self._session = Session(
-            guard, self._link, self._health, timeout_s=settings.timeout, profiles=profiles, hosts=list(settings.nodes)
-        )
+        self._session = Session(guard, self._link, self._health, timeout_s=settings.timeout, hosts=list(settings.nodes))
         self.connection = Connection(context.name, self._session, _ClusterView(self._link, self.close))
 
     @property

@@ -18,12 +18,13 @@ from undaunted.cassandra.policies import NodeOrder, NoRetry
 from undaunted.cassandra.scope import Timestamps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from undaunted.cassandra.health import Health
     from undaunted.config.cassandra import CassandraSettings, ConsistencySettings
 
-__all__ = ["cluster_of", "explain", "profiles_of"]
+__all__ = ["Profiles", "cluster_of", "explain"]
+
+Profiles = dict[tuple[bool, str | None], Any]
+"""What the driver is told of consistency, by ``(is a read, datacenter)``; None stands for home."""
 
 _RECONNECT_S = 1.0
 """A node that has come back is asked within this time, for ever: the driver's own waits grow to 10 minutes and end."""
@@ -31,14 +32,14 @@ _THREADS = 8
 """Pools are made here; a node that hangs while it is connected to must not keep the others waiting."""
 
 
-def profiles_of(settings: CassandraSettings) -> dict[tuple[bool, str | None], Any]:
-    """What the driver is told of consistency, by ``(is a read, datacenter)``; None stands for home."""
-    found: dict[tuple[bool, str | None], Any] = {}
+def _profiles(settings: CassandraSettings, order: NodeOrder) -> Profiles:
+    found: Profiles = {}
     levels: list[tuple[str | None, ConsistencySettings]] = [(None, settings.consistency)]
     levels += [(name, remote.consistency) for name, remote in settings.remote_datacenters.items()]
     for name, level in levels:
         for is_read in (True, False):
             found[is_read, name] = ExecutionProfile(
+                load_balancing_policy=order,
                 retry_policy=NoRetry(),
                 consistency_level=ConsistencyLevel.name_to_value[level.read if is_read else level.write],
                 serial_consistency_level=ConsistencyLevel.name_to_value[level.serial],
@@ -48,13 +49,10 @@ def profiles_of(settings: CassandraSettings) -> dict[tuple[bool, str | None], An
     return found
 
 
-def cluster_of(
-    settings: CassandraSettings, health: Health, profiles: Mapping[tuple[bool, str | None], Any]
-) -> tuple[Any, NodeOrder]:
-    """An unconnected cluster, and the policy that orders its nodes."""
+def cluster_of(settings: CassandraSettings, health: Health) -> tuple[Any, NodeOrder, Profiles]:
+    """An unconnected cluster, the policy that orders its nodes, and what the driver is told of consistency."""
     order = NodeOrder(health, settings.local_datacenter, tuple(settings.remote_datacenters))
-    for profile in profiles.values():
-        profile.load_balancing_policy = order
+    profiles = _profiles(settings, order)
     addresses = [_split(address) for address in settings.nodes]
     arguments: dict[str, Any] = {
         "contact_points": addresses,
@@ -78,7 +76,7 @@ def cluster_of(
     if context is not None:
         arguments["ssl_context"] = context
     arguments.update({name: _revealed(value) for name, value in settings.options.items()})
-    return Cluster(**arguments), order
+    return Cluster(**arguments), order, profiles
 
 
 def explain(name: str, settings: CassandraSettings, error: Exception, cluster: Any) -> Exception | None:

@@ -5,6 +5,7 @@ An ``except (NoHostAvailable, OperationTimedOut)`` written for the plain driver 
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import cassandra
@@ -38,13 +39,15 @@ class _Native:
         last_host: The node that was asked last, as ``"host:port"``, or None.
     """
 
+    attempts: tuple[Attempt, ...]
     errors: Any
     last_host: Any
 
     def __init__(self, message: str | None = None, /, *, attempts: Iterable[Attempt] = ()) -> None:
         tries = tuple(attempts)
-        # By way of undaunted's class alone: the constructors of the driver's want what only the driver has.
-        errors.UndauntedError.__init__(self, message, attempts=tries)  # type: ignore[arg-type]
+        # Past the constructors of the driver's classes: they want what only the driver has.
+        Exception.__init__(self, message or inspect.getdoc(type(self)) or type(self).__name__)  # type: ignore[arg-type]
+        self.attempts = tries
         self.errors = {attempt.node: attempt.error for attempt in tries}
         self.last_host = tries[-1].node if tries else None
 
@@ -82,7 +85,8 @@ class UnusableCluster(errors.ConfigurationError, NoHostAvailable):  # type: igno
     """The nodes answer, but not as the settings say. Correct the setting that is named."""
 
     def __init__(self, message: str) -> None:
-        errors.ConfigurationError.__init__(self, message)
+        Exception.__init__(self, message)
+        self.attempts, self.problems = (), ()
         self.errors: dict[Any, BaseException] = {}
 
 

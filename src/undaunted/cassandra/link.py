@@ -38,7 +38,7 @@ class Link:
     Args:
         guard: The cluster's part.
         health: Is told of the session.
-        make: Makes an unconnected ``Cluster`` and the policy that orders its nodes.
+        make: Makes an unconnected ``Cluster``, the policy that orders its nodes, and the profiles of its statements.
         explain: Makes of a failure to connect the error that no further try can mend; None where one may.
         connected: Told of each new session, before anybody gets it.
     """
@@ -48,7 +48,7 @@ class Link:
         guard: Guard,
         health: Health,
         *,
-        make: Callable[[], tuple[Any, Any]],
+        make: Callable[[], tuple[Any, Any, Any]],
         explain: Callable[[Exception, Any], Exception | None],
         connected: Callable[[Any], None],
     ) -> None:
@@ -67,6 +67,7 @@ class Link:
         self.session: Any = None
         self.cluster: Any = None
         self.policy: Any = None
+        self.profiles: Any = None
 
     def after_fork_in_child(self) -> None:
         """Abandon what was inherited: to close it would speak on the parent's sockets, and wait for its threads."""
@@ -118,7 +119,7 @@ class Link:
         while not self._is_closed:
             cluster: Any = None
             try:
-                cluster, policy = self._make()
+                cluster, policy, profiles = self._make()
                 session = cluster.connect()
                 self._connected(session)
             except Exception as error:  # noqa: BLE001  # told to those who wait
@@ -127,13 +128,13 @@ class Link:
                 with self._lock:
                     self._lock.wait_for(lambda: self._is_closed, _PAUSE_S)
                 continue
-            self._succeeded(session, cluster, policy)
+            self._succeeded(session, cluster, policy, profiles)
             return
 
-    def _succeeded(self, session: Any, cluster: Any, policy: Any) -> None:
+    def _succeeded(self, session: Any, cluster: Any, policy: Any, profiles: Any) -> None:
         with self._lock:
             if not self._is_closed:
-                self.cluster, self.policy = cluster, policy
+                self.cluster, self.policy, self.profiles = cluster, policy, profiles
                 self._health.attach(session, policy)
                 self.session = session
             self._thread = None

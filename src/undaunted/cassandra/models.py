@@ -49,7 +49,7 @@ class GuardedQuerySet(ModelQuerySet):  # type: ignore[misc]  # cqlengine is unty
         except StopIteration:
             raise
         except Exception:
-            self._result_idx = (self._result_idx or 0) - 1  # the row that did not come is the next one again
+            self._result_idx: int = (self._result_idx or 0) - 1  # the row that did not come is the next one again
             raise
 
 

@@ -19,7 +19,6 @@ from undaunted.core.operation import Kind, Operation
 from undaunted.engine import sync
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
 
     from undaunted.cassandra.health import Health
     from undaunted.cassandra.link import Link
@@ -39,7 +38,6 @@ class Session:
         link: The way to the driver's session.
         health: Knows which nodes are left alone.
         timeout_s: Seconds for each attempt, unless a query says otherwise.
-        profiles: What the driver is told of consistency, by ``(is a read, datacenter)``; None stands for home.
     """
 
     def __init__(
@@ -49,14 +47,11 @@ class Session:
         health: Health,
         *,
         timeout_s: float,
-        profiles: Mapping[tuple[bool, str | None], Any],
         hosts: Any,
     ) -> None:
         self.guard, self.link, self.health = guard, link, health
         self.hosts = hosts
         self._timeout_s = timeout_s
-        self._profiles = profiles
-        self._has_remote = len(profiles) > 2
         self._of_models: WeakKeyDictionary[type, Policy | None] = WeakKeyDictionary()
         self._of_tables: dict[str, Policy | None] = {}
 
@@ -174,9 +169,10 @@ class Session:
 
     def profile(self, is_read: bool, host: Any) -> Any:  # noqa: FBT001  # half of a key
         """What the driver is told of consistency for a statement on this node."""
-        if not self._has_remote:
-            return self._profiles[is_read, None]
-        return self._profiles.get((is_read, host.datacenter)) or self._profiles[is_read, None]
+        profiles = self.link.profiles
+        if len(profiles) == 2:  # nearly always: no datacenter but home
+            return profiles[is_read, None]
+        return profiles.get((is_read, host.datacenter)) or profiles[is_read, None]
 
     def __getattr__(self, name: str) -> Any:
         """Whatever else the driver's session has; waits until there is one."""
