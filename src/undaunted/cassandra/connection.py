@@ -14,6 +14,7 @@ from undaunted.cassandra.driver import cluster_of, explain
 from undaunted.cassandra.errors import error_classes
 from undaunted.cassandra.faults import classify
 from undaunted.cassandra.health import Health, name_of
+from undaunted.cassandra.hedge import Hedger
 from undaunted.cassandra.link import Link
 from undaunted.cassandra.scope import path_of
 from undaunted.cassandra.session import Session
@@ -114,7 +115,11 @@ class CassandraHandle:
             connected=self._connected,
         )
         guard.renew = self._link.after_fork_in_child
-        self._session = Session(guard, self._link, self._health, timeout_s=settings.timeout, hosts=list(settings.nodes))
+        hedging = context.settings.hedge_for(settings)
+        hedger = Hedger(hedging) if hedging.enabled else None
+        self._session = Session(
+            guard, self._link, self._health, timeout_s=settings.timeout, hosts=list(settings.nodes), hedger=hedger
+        )
         self.connection = Connection(context.name, self._session, _ClusterView(self._link, self.close))
 
     @property

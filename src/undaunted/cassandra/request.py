@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import cassandra
@@ -16,6 +18,7 @@ from undaunted.core.operation import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from undaunted.cassandra.hedge import Hedger
     from undaunted.cassandra.operations import Shape
     from undaunted.cassandra.scope import Origin
     from undaunted.cassandra.session import Session
@@ -30,6 +33,19 @@ _FAIR_SHARE = 0.5
 _DEFINITION_S = 12.0
 """A change of the schema waits up to 10 s for the nodes to agree."""
 _MET_ITS_OWN = ("already exist", "conflicts with", "doesn't exist", "does not exist", "unconfigured table", "unknown")
+
+
+def _tell(future: Any, ended: SimpleQueue[Any]) -> None:
+    """Put the future into the queue when it has come to its end, whatever that is."""
+    future.add_callbacks(lambda *_: ended.put(future), lambda *_: ended.put(future))
+
+
+def _is_answered(future: Any) -> bool:
+    try:
+        future.result()
+    except Exception:  # noqa: BLE001  # it is raised again, if it is the one that counts
+        return False
+    return True
 
 
 class Request:
@@ -80,10 +96,17 @@ class Request:
             if host is None:
                 self._wait(call)
                 continue
+            began_s = call.guard.clock.monotonic()
             future = self._send(driver, call, host)
-            if future.attempted_hosts or "host" in self.options:
+            if not future.attempted_hosts and "host" not in self.options:
+                continue  # no connection to it: nothing was sent, and the next one is asked at once
+            hedger = self.session.hedger
+            if hedger is None or not call.operation.is_repeatable or self.shape.is_definition:
                 return self._answer(future, call, host)
-            # No connection to it: nothing was sent, and the next one is asked at once.
+            future, host = self._hedged(hedger, driver, call, future, host)
+            answered = self._answer(future, call, host)
+            hedger.answered(host, call.guard.clock.monotonic() - began_s)
+            return answered
 
     def _next(self) -> Any:
         """The next node to ask; None when every node of a fresh plan has been passed over."""
@@ -144,6 +167,29 @@ class Request:
         if self.timestamp is None:
             self.timestamp = getattr(future.message, "timestamp", None)
         return future
+
+    def _hedged(self, hedger: Hedger, driver: Any, call: Call, first: Any, host: Any) -> tuple[Any, Any]:
+        """The request that is answered first, of this one and a second one that is sent when it takes long."""
+        ended: SimpleQueue[Any] = SimpleQueue()
+        _tell(first, ended)
+        with contextlib.suppress(Empty):
+            ended.get(timeout=hedger.delay_s)
+            return first, host
+        other = next((each for each in self._plan if each not in self.session.health.sick), None)
+        if other is None or not hedger.takes() or not call.guard.budget.pay(1.0):
+            return first, host
+        second = self._send(driver, call, other)
+        if not second.attempted_hosts:
+            return first, host
+        _tell(second, ended)
+        won = ended.get()
+        if not _is_answered(won):
+            won = ended.get()  # the other one may still succeed; both have timeouts
+        if won is first:
+            return first, host
+        if hedger.lost(host):
+            self.session.health.unanswered(host)
+        return second, other
 
     def _answer(self, future: Any, call: Call, host: Any) -> Any:
         try:

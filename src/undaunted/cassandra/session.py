@@ -19,8 +19,8 @@ from undaunted.core.operation import Kind, Operation
 from undaunted.engine import sync
 
 if TYPE_CHECKING:
-
     from undaunted.cassandra.health import Health
+    from undaunted.cassandra.hedge import Hedger
     from undaunted.cassandra.link import Link
     from undaunted.core.policy import Policy
     from undaunted.engine.guard import Guard
@@ -38,6 +38,8 @@ class Session:
         link: The way to the driver's session.
         health: Knows which nodes are left alone.
         timeout_s: Seconds for each attempt, unless a query says otherwise.
+        hosts: The contact points, for whoever asks cqlengine for them.
+        hedger: Says when a second request is sent for a slow first one; None for never.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class Session:
         *,
         timeout_s: float,
         hosts: Any,
+        hedger: Hedger | None = None,
     ) -> None:
         self.guard, self.link, self.health = guard, link, health
         self.hosts = hosts
+        self.hedger = hedger
         self._timeout_s = timeout_s
         self._of_models: WeakKeyDictionary[type, Policy | None] = WeakKeyDictionary()
         self._of_tables: dict[str, Policy | None] = {}

@@ -72,6 +72,23 @@ def settings_of(fake: FakeCassandra, **more: Any) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(name="settings_of")
+def _settings_of() -> Callable[..., dict[str, Any]]:
+    return settings_of
+
+
+class Models(SimpleNamespace):
+    """The models by name; iterating gives them all."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(vars(self).values())
+
+
+@pytest.fixture
+def shop_models() -> Models:
+    return Models(Product=Product, Line=Line, Hits=Hits, Seat=Seat)
+
+
 @pytest.fixture
 def fake() -> Iterator[FakeCassandra]:
     with FakeCassandra(nodes=3) as made:
