@@ -23,7 +23,7 @@ class BatchQuery(_BatchQuery):  # type: ignore[misc]  # cqlengine is untyped
 
     def execute(self) -> None:
         """As cqlengine's: sends all statements as one."""
-        token = ORIGIN.set(Origin(routing=self._routing()))
+        token = ORIGIN.set(Origin(None, None, self._routing()))
         try:
             super().execute()
         finally:

@@ -1,14 +1,12 @@
-"""From settings to a connection that cqlengine knows by its name, and from a model to its connection."""
+"""From settings to a connection that cqlengine knows by its name."""
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from cassandra.cluster import NoHostAvailable, UserTypeDoesNotExist
 from cassandra.cqlengine import connection as registered
 
-from undaunted.backend import directory
 from undaunted.cassandra import seams
 from undaunted.cassandra.driver import cluster_of, explain
 from undaunted.cassandra.errors import error_classes
@@ -16,10 +14,8 @@ from undaunted.cassandra.faults import classify
 from undaunted.cassandra.health import Health, name_of
 from undaunted.cassandra.hedge import Hedger
 from undaunted.cassandra.link import Link
-from undaunted.cassandra.scope import path_of
 from undaunted.cassandra.session import Session
 from undaunted.cassandra.settle import settle
-from undaunted.config import model_settings
 from undaunted.core.budget import Budget
 from undaunted.core.outage import Outage
 from undaunted.engine.guard import Guard
@@ -31,7 +27,7 @@ if TYPE_CHECKING:
     from undaunted.backend import ClusterContext
     from undaunted.config.cassandra import CassandraSettings
 
-__all__ = ["CassandraHandle", "Connection", "keyspace_of", "name_for", "register"]
+__all__ = ["CassandraHandle", "Connection", "register"]
 
 _NEWEST = 5
 """The protocol version before one has been agreed on; it decides only how a key is written, as 3 and newer do."""
@@ -71,7 +67,10 @@ class Connection(registered.Connection):  # type: ignore[misc]  # cqlengine is u
     Attributes:
         session: Executes the statements.
         cluster: The driver's cluster; waits for it where something of it is needed.
+        keyspace: Keyspace of the models that name none.
     """
+
+    keyspace: str | None = None
 
     def __init__(self, name: str, session: Session, cluster: _ClusterView) -> None:
         super().__init__(name, session.hosts)
@@ -118,9 +117,16 @@ class CassandraHandle:
         hedging = context.settings.hedge_for(settings)
         hedger = Hedger(hedging) if hedging.enabled else None
         self._session = Session(
-            guard, self._link, self._health, timeout_s=settings.timeout, hosts=list(settings.nodes), hedger=hedger
+            guard,
+            self._link,
+            self._health,
+            timeout_s=settings.timeout,
+            hosts=list(settings.nodes),
+            hedger=hedger,
+            has_models=bool(context.settings.models),
         )
         self.connection = Connection(context.name, self._session, _ClusterView(self._link, self.close))
+        self.connection.keyspace = settings.keyspace
 
     @property
     def guard(self) -> Guard:
@@ -191,7 +197,7 @@ class CassandraHandle:
             ConfigurationError: The application has registered a connection of that name itself.
         """
         name = self._context.name
-        if seams.is_registered(name):
+        if seams.registered(name) is not None:
             message = (
                 f"cqlengine has a connection named {name!r} already. Remove that register_connection() or setup() "
                 "call, or give the cluster another name."
@@ -220,48 +226,3 @@ def register(context: ClusterContext) -> CassandraHandle:
     handle = CassandraHandle(context)
     handle.register()
     return handle
-
-
-# -- from a model to its connection -----------------------------------------------------------------
-
-
-@cache
-def _declared(model: type) -> str | None:
-    return model_settings(vars(model)["__undaunted__"], model=path_of(model)).cluster
-
-
-def name_for(model: Any) -> Any:
-    """The connection of a model: the nearest of its declarations, unless ``[models]`` puts it elsewhere.
-
-    Raises:
-        ConfigurationError: The declaration has a mistake.
-    """
-    found = _nearest(model)
-    if not isinstance(found, str):
-        return found
-    if not seams.is_registered(found) and directory().knows(found):
-        directory().handle(found)  # the settings are read on first use
-    configured = directory().models(found)
-    if configured:
-        own = configured.get(path_of(model))
-        if own is not None and own.cluster and "__connection__" not in vars(model):
-            return own.cluster
-    return found
-
-
-def _nearest(model: Any) -> Any:
-    for each in model.__mro__:
-        own = vars(each)
-        if own.get("__connection__"):
-            return own["__connection__"]
-        if "__undaunted__" in own and (cluster := _declared(each)):
-            return cluster
-    return None
-
-
-def keyspace_of(name: Any) -> str | None:
-    """The keyspace that the settings give to the models of a connection; None where they give none."""
-    if not isinstance(name, str) or not seams.is_registered(name):
-        return None
-    handle = directory().handle(name) if directory().knows(name) else None
-    return getattr(handle, "keyspace", None)

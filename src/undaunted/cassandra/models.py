@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cassandra.cqlengine import models
 from cassandra.cqlengine.query import DMLQuery, ModelQuerySet
 
-from undaunted.cassandra import connection
+from undaunted.cassandra.places import place_of
 from undaunted.cassandra.scope import ORIGIN, Origin
 
 if TYPE_CHECKING:
@@ -64,6 +64,10 @@ class GuardedDML(DMLQuery):  # type: ignore[misc]  # cqlengine is untyped
             ORIGIN.reset(token)
 
 
+def _name_of(model: Any) -> Any:
+    return place_of(model).name
+
+
 class ModelMixin:
     """Makes a cqlengine model that has a base of its own undaunted: ``class Product(ModelMixin, Base)``.
 
@@ -80,14 +84,14 @@ class ModelMixin:
     _connection: Any
 
     def _undaunted_instance_connection(self) -> Any:
-        return self._connection or connection.name_for(type(self))
+        return self._connection or place_of(type(self)).name
 
-    _get_connection = models.hybrid_classmethod(connection.name_for, _undaunted_instance_connection)
+    _get_connection = models.hybrid_classmethod(_name_of, _undaunted_instance_connection)
 
     @classmethod
     def _get_keyspace(cls) -> Any:
         """The model's keyspace, else that of its cluster, else cqlengine's default."""
-        return cls.__keyspace__ or connection.keyspace_of(connection.name_for(cls)) or models.DEFAULT_KEYSPACE
+        return cls.__keyspace__ or place_of(cls).keyspace or models.DEFAULT_KEYSPACE
 
 
 class Model(ModelMixin, models.Model):  # type: ignore[misc]  # cqlengine is untyped

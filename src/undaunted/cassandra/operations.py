@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cassandra.util import SortedSet
 
@@ -49,7 +49,11 @@ _ASSIGNMENT = re.compile(rf"(?:{_PUT}|{_ADD}|{_PREPEND})(?:, |$)")
 _BATCH = re.compile(
     r"BEGIN (?P<type>UNLOGGED|COUNTER)? *BATCH(?: USING TIMESTAMP \d+)?\n(?P<body>.*)\nAPPLY BATCH;", re.DOTALL
 )
-_CONDITION = re.compile(r"\sIF\s")
+_SUBSCRIPT = re.compile(rf'("(?:[^"]|"")*"|\w+)\[{_VALUE}\]')
+_NO_CODE = re.compile(r"""'(?:[^']|'')*'|\$\$.*?\$\$|"(?:[^"]|"")*"|--[^\n]*|//[^\n]*|/\*.*?\*/""", re.DOTALL)
+"""What is no keyword whatever it says: values, names and comments."""
+_CONDITION = re.compile(r"(?<![\w(:])IF(?!\w)", re.IGNORECASE)
+_WORD = re.compile(r"[A-Za-z]{1,20}")
 _DEFINITIONS = frozenset({"CREATE", "ALTER", "DROP"})
 
 
@@ -59,20 +63,25 @@ class Shape:
 
     Attributes:
         operation: What the engine is told, while the values do not change it.
-        table: ``keyspace.table`` as written, for a single statement on rows; else None.
+        table: ``keyspace.table`` as it is, for a single statement on rows; else None.
         sets: Placeholders whose values are added to or taken from a column: the same twice for a set, but not for a
             counter or a list.
+        is_read: Whether it reads only.
         is_definition: Whether it changes the schema.
         is_conditional: Whether it is a lightweight transaction.
-        is_delete: Whether it deletes; a deleted counter must not be deleted again.
+        deletes: The tables that it deletes from: what is deleted from a table of counters must not be deleted again.
+        subscripts: Table and column where one element is written: the same twice for a map, but not for a list, whose
+            elements move.
     """
 
     operation: Operation
     table: str | None = None
     sets: tuple[str, ...] = ()
+    is_read: bool = False
     is_definition: bool = False
     is_conditional: bool = False
-    is_delete: bool = False
+    deletes: tuple[str, ...] = ()
+    subscripts: tuple[tuple[str, str], ...] = ()
 
 
 def operation_of(shape: Shape, values: Any) -> Operation:
@@ -109,16 +118,15 @@ def _read(text: str) -> Shape:
     stripped = text.strip()
     word = stripped.split(None, 1)[0].upper() if stripped else ""
     if word == "SELECT":
-        return Shape(_operation("select", Kind.READ, idempotent=True), _table("SELECT", stripped))
+        return Shape(_operation("select", Kind.READ, idempotent=True), _table("SELECT", stripped), is_read=True)
     if word in _DEFINITIONS:
         # Run again it meets its own effect, which tells that the first had been applied.
         return Shape(_operation(word.lower(), Kind.WRITE, idempotent=True), is_definition=True)
-    plain = _QUOTED.sub("q", stripped) if word != "UPDATE" else _numbered(stripped)
     if word == "BEGIN":
-        return _batch(plain)
-    if word in {"INSERT", "UPDATE", "DELETE"}:
-        return _single(word, plain, stripped)
-    return Shape(_operation(word.lower() or "statement", Kind.WRITE))
+        return _batch(stripped)
+    if word in _TABLE:
+        return _single(word, stripped)
+    return Shape(_operation(word.lower() if _WORD.fullmatch(word) else "statement", Kind.WRITE))
 
 
 def _numbered(text: str) -> str:
@@ -131,25 +139,46 @@ def _operation(name: str, kind: Kind, *, idempotent: bool = False, settleable: b
     return Operation(name=name, kind=kind, idempotent=idempotent, settleable=settleable, needs_primary=False)
 
 
-def _single(word: str, plain: str, text: str) -> Shape:
-    is_conditional = _CONDITION.search(plain) is not None
-    operation = _operation(word.lower(), Kind.WRITE, idempotent=False, settleable=is_conditional)
+def _is_conditional(text: str) -> bool:
+    return _CONDITION.search(_NO_CODE.sub("q ", text)) is not None
+
+
+def _single(word: str, text: str) -> Shape:
+    is_conditional = _is_conditional(text)
+    operation = _operation(word.lower(), Kind.WRITE, settleable=is_conditional)
     table = _table(word, text)
-    is_delete = word == "DELETE"
     if is_conditional:
-        return Shape(operation, table, is_conditional=True, is_delete=is_delete)
-    sets = _sets(word, plain)
-    if sets is None:
-        return Shape(operation, table, is_delete=is_delete)
-    return Shape(replace(operation, idempotent=True), table, sets, is_delete=is_delete)
+        return Shape(operation, table, is_conditional=True)
+    parts = _parts(word, text)
+    if parts is None:
+        return Shape(operation, table)
+    return Shape(
+        replace(operation, idempotent=True), table, parts.sets, deletes=parts.deletes, subscripts=parts.subscripts
+    )
 
 
-def _sets(word: str, plain: str) -> tuple[str, ...] | None:
-    """None where running it twice is not known to do what once does; else the values that must be sets for that."""
+class _Parts(NamedTuple):
+    """What must be known besides the text before a statement may be run twice."""
+
+    sets: tuple[str, ...] = ()
+    deletes: tuple[str, ...] = ()
+    subscripts: tuple[tuple[str, str], ...] = ()
+
+
+def _parts(word: str, text: str) -> _Parts | None:
+    """None where running it twice is not known to do what once does."""
     if word == "INSERT":
-        return () if _INSERT.fullmatch(plain) else None
+        return _Parts() if _INSERT.fullmatch(_QUOTED.sub("q", text)) else None
+    table = _table(word, text) or ""
+    subscripts = tuple((table, _name(found)) for found in _SUBSCRIPT.findall(text))
     if word == "DELETE":
-        return () if _DELETE.fullmatch(plain) else None
+        return _Parts((), (table,), subscripts) if _DELETE.fullmatch(_QUOTED.sub("q", text)) else None
+    sets = _sets(_numbered(text))
+    return None if sets is None else _Parts(sets, (), subscripts)
+
+
+def _sets(plain: str) -> tuple[str, ...] | None:
+    """The values of an UPDATE that must be sets; None where it is none of those that may be run twice."""
     found = _UPDATE.fullmatch(plain)
     if found is None:
         return None
@@ -165,27 +194,31 @@ def _sets(word: str, plain: str) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _batch(plain: str) -> Shape:
-    operation = _operation("batch", Kind.WRITE)
-    match = _BATCH.fullmatch(plain)
-    if match is None or match.group("type") == "COUNTER":
-        return Shape(operation, is_conditional=_CONDITION.search(plain) is not None)
-    if _CONDITION.search(plain):
-        return Shape(operation, is_conditional=True)
-    sets: list[str] = []
-    is_delete = False
+def _batch(text: str) -> Shape:
+    is_conditional = _is_conditional(text)
+    shape = Shape(_operation("batch", Kind.WRITE), is_conditional=is_conditional)
+    match = _BATCH.fullmatch(text)
+    if is_conditional or match is None or match.group("type") == "COUNTER":
+        return shape
+    all_parts: list[_Parts] = []
     for line in match.group("body").split("\n"):
         statement = line.strip()
-        word = statement.split(None, 1)[0].upper() if statement else ""
-        found = _sets(word, statement) if word in {"INSERT", "UPDATE", "DELETE"} else None
-        if found is None:
-            return Shape(operation)
-        is_delete = is_delete or word == "DELETE"
-        sets += found
-    return Shape(replace(operation, idempotent=True), None, tuple(sets))
+        word = statement.split(None, 1)[0] if statement else ""
+        parts = _parts(word, statement) if word in {"INSERT", "UPDATE", "DELETE"} else None
+        if parts is None:
+            return shape
+        all_parts.append(parts)
+    return replace(
+        shape,
+        operation=replace(shape.operation, idempotent=True),
+        sets=tuple(name for parts in all_parts for name in parts.sets),
+        deletes=tuple({table: None for parts in all_parts for table in parts.deletes}),
+        subscripts=tuple({where: None for parts in all_parts for where in parts.subscripts}),
+    )
 
 
-_QUALIFIED = r'((?:"[^"]+"|\w+)(?:\.(?:"[^"]+"|\w+))?)'
+_PART = re.compile(r'"(?:[^"]|"")+"|\w+')
+_QUALIFIED = rf"((?:{_PART.pattern})(?:\.(?:{_PART.pattern}))?)"
 _TABLE = {
     "SELECT": re.compile(rf"SELECT\s.*?\sFROM\s+{_QUALIFIED}", re.IGNORECASE | re.DOTALL),
     "INSERT": re.compile(rf"INSERT\s+INTO\s+{_QUALIFIED}", re.IGNORECASE),
@@ -196,4 +229,9 @@ _TABLE = {
 
 def _table(word: str, text: str) -> str | None:
     match = _TABLE[word].match(text)
-    return match.group(1).replace('"', "") if match else None
+    return ".".join(_name(part) for part in _PART.findall(match.group(1))) if match else None
+
+
+def _name(written: str) -> str:
+    """A name as the schema has it: what is not quoted is in small letters."""
+    return written[1:-1].replace('""', '"') if written.startswith('"') else written.lower()

@@ -90,8 +90,10 @@ class NodeOrder(LoadBalancingPolicy):  # type: ignore[misc]  # the driver is unt
     def make_query_plan(self, working_keyspace: str | None = None, query: Any = None) -> Iterator[Any]:
         """The nodes to ask, in this order."""
         if not self._remote and not self._health.sick:  # nearly always
-            yield from self._home.make_query_plan(working_keyspace, query)
-            return
+            return self._home.make_query_plan(working_keyspace, query)  # type: ignore[no-any-return]  # untyped
+        return self._ordered(working_keyspace, query)
+
+    def _ordered(self, working_keyspace: str | None, query: Any) -> Iterator[Any]:
         sick: list[Any] = []
         for name in self._health.order(self.home or "", tuple(self._remote)):
             policy = self._remote.get(name, self._home)

@@ -11,9 +11,9 @@ from cassandra import AlreadyExists, ConfigurationException, InvalidRequest
 from cassandra.cluster import NoHostAvailable
 
 from undaunted.cassandra.health import name_of
+from undaunted.cassandra.results import empty
 from undaunted.cassandra.scope import PINNED
 from undaunted.core.fault import Fault
-from undaunted.core.operation import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,7 @@ class Request:
         self._is_new = False
 
     def attempt(self, call: Call) -> Any:
-        """Ask one node, and return the driver's future, which has its answer."""
+        """Ask one node, and return the driver's result."""
         driver = self.session.link.driver(call)
         self._is_new = False
         while True:
@@ -96,11 +96,11 @@ class Request:
             if host is None:
                 self._wait(call)
                 continue
-            began_s = call.guard.clock.monotonic()
+            hedger = self.session.hedger
+            began_s = 0.0 if hedger is None else call.guard.clock.monotonic()
             future = self._send(driver, call, host)
             if not future.attempted_hosts and "host" not in self.options:
                 continue  # no connection to it: nothing was sent, and the next one is asked at once
-            hedger = self.session.hedger
             if hedger is None or not call.operation.is_repeatable or self.shape.is_definition:
                 return self._answer(future, call, host)
             future, host = self._hedged(hedger, driver, call, future, host)
@@ -147,7 +147,7 @@ class Request:
     def _send(self, driver: Any, call: Call, host: Any) -> Any:
         session = self.session
         options = self.options
-        profile = options.get("execution_profile") or session.profile(call.operation.kind is Kind.READ, host)
+        profile = options.get("execution_profile") or session.profile(self.shape.is_read, host)
         token = None if self.timestamp is None else PINNED.set(self.timestamp)
         try:
             future = driver.execute_async(
@@ -193,19 +193,28 @@ class Request:
 
     def _answer(self, future: Any, call: Call, host: Any) -> Any:
         try:
-            future.result()
+            rows = future.result()
         except Exception as error:
-            call.subject = self
-            call.node = name_of(host)
-            call.sent = bool(future.attempted_hosts)
-            if isinstance(error, cassandra.OperationTimedOut):
-                self._unanswered(future, host)
+            self.note(error, future, host, call)
             if self._has_met_its_own(error, call):
-                return None
+                return empty()
             raise
         if call.attempts:
             call.node = name_of(host)
-        return future
+        return rows
+
+    def note(self, error: Exception, future: Any, host: Any, call: Call) -> None:
+        """Note what a failed attempt tells of its node and of itself."""
+        call.subject = self
+        call.node = name_of(host)
+        call.sent = bool(future.attempted_hosts)
+        if isinstance(error, cassandra.OperationTimedOut):
+            self._unanswered(future, host)
+
+    def go_on_from(self, plan: Iterator[Any], future: Any) -> None:
+        """Go on where a first attempt has ended: behind its node, with its write timestamp."""
+        self._plan = plan
+        self.timestamp = getattr(future.message, "timestamp", None)
 
     def _unanswered(self, future: Any, host: Any) -> None:
         if self.shape.is_definition:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cassandra.cqlengine import models
@@ -24,9 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["ORIGIN", "PINNED", "Origin", "Timestamps", "model_policy", "path_of", "policy_in_force", "policy_of_table"]
 
 
-@dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a statement comes from.
+    """Where a statement comes from. One is made for each statement, so it is a plain class with slots.
 
     Attributes:
         model: The model whose query it is; None for a batch.
@@ -34,9 +32,12 @@ class Origin:
         routing: Keyspace and the parts of the routing key of a batch that lies in one partition.
     """
 
-    model: Any = None
-    statement: Any = None
-    routing: tuple[str, tuple[bytes, ...]] | None = None
+    __slots__ = ("model", "routing", "statement")
+
+    def __init__(self, model: Any, statement: Any, routing: tuple[str, tuple[bytes, ...]] | None = None) -> None:
+        self.model = model
+        self.statement = statement
+        self.routing = routing
 
 
 ORIGIN: ContextVar[Origin | None] = ContextVar("undaunted_cassandra_origin", default=None)

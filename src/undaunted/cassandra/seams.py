@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from undaunted.errors import ConfigurationError, Problem
 
-__all__ = ["abandon", "check_driver", "is_registered", "put", "set_default_keyspace"]
+__all__ = ["abandon", "check_driver", "connections", "put", "registered", "set_default_keyspace"]
 
 MINIMUM_DRIVER = (3, 29)
 
@@ -60,11 +60,19 @@ def put(name: str, made: Any) -> None:
     connection._connections[name] = made  # noqa: SLF001
 
 
-def is_registered(name: str) -> bool:
-    """Whether cqlengine has a connection of this name."""
+def connections() -> dict[Any, Any]:
+    """Cqlengine's connections by name, and the default one by a key of its own; the very dictionary, not a copy."""
     from cassandra.cqlengine import connection  # noqa: PLC0415
 
-    return name in connection._connections  # noqa: SLF001
+    known: dict[Any, Any] = connection._connections  # noqa: SLF001
+    return known
+
+
+def registered(name: Any) -> Any:
+    """The connection that cqlengine has under this name, its default one for None; None where there is none."""
+    from cassandra.cqlengine import connection  # noqa: PLC0415
+
+    return connections().get(name or connection.DEFAULT_CONNECTION)
 
 
 def set_default_keyspace(name: str | None) -> None:

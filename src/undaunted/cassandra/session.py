@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, ResponseFuture
+from cassandra.cluster import EXEC_PROFILE_DEFAULT
 from cassandra.cqlengine.connection import NOT_SET
 from cassandra.query import BatchStatement, BoundStatement, PreparedStatement, SimpleStatement
 
-from undaunted.backend import directory
 from undaunted.cassandra.operations import Shape, operation_of, shape_of
+from undaunted.cassandra.places import place_of
 from undaunted.cassandra.request import Request
-from undaunted.cassandra.results import Pages, empty
-from undaunted.cassandra.scope import ORIGIN, model_policy, policy_in_force, policy_of_table
+from undaunted.cassandra.results import Pages
+from undaunted.cassandra.scope import ORIGIN, policy_in_force, policy_of_table
 from undaunted.core.operation import Kind, Operation
 from undaunted.engine import sync
+from undaunted.engine.call import CURRENT, Call
+from undaunted.engine.context import IN_FORCE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from undaunted.cassandra.health import Health
     from undaunted.cassandra.hedge import Hedger
     from undaunted.cassandra.link import Link
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
+_NO_OPTIONS: dict[str, Any] = {}
 _BATCH = Shape(Operation(name="batch", kind=Kind.WRITE, needs_primary=False))
 
 
@@ -39,6 +43,7 @@ class Session:
         health: Knows which nodes are left alone.
         timeout_s: Seconds for each attempt, unless a query says otherwise.
         hosts: The contact points, for whoever asks cqlengine for them.
+        has_models: Whether ``[models]`` says anything of single models.
         hedger: Says when a second request is sent for a slow first one; None for never.
     """
 
@@ -51,12 +56,13 @@ class Session:
         timeout_s: float,
         hosts: Any,
         hedger: Hedger | None = None,
+        has_models: bool = False,
     ) -> None:
         self.guard, self.link, self.health = guard, link, health
         self.hosts = hosts
         self.hedger = hedger
         self._timeout_s = timeout_s
-        self._of_models: WeakKeyDictionary[type, Policy | None] = WeakKeyDictionary()
+        self._has_models = has_models
         self._of_tables: dict[str, Policy | None] = {}
 
     def execute(  # noqa: PLR0917  # the driver's own signature
@@ -82,29 +88,66 @@ class Session:
             Exhausted: Every attempt that was allowed has failed.
             Exception: The driver's own, where the request itself is wrong.
         """
-        if not isinstance(query, SimpleStatement):
-            if isinstance(query, str):
-                query = SimpleStatement(query)
-            elif isinstance(query, PreparedStatement):
-                query, parameters = query.bind(parameters), None
-        options: dict[str, Any] = {}
-        if trace or custom_payload or paging_state is not None or host is not None or execute_as is not None:
+        timeout_s = self._timeout_s if timeout is NOT_SET else timeout
+        if isinstance(query, str):
+            query = SimpleStatement(query)
+        elif isinstance(query, PreparedStatement):
+            query, parameters = query.bind(parameters), None
+        options = _NO_OPTIONS
+        if trace or custom_payload or paging_state or host or execute_as or execution_profile != EXEC_PROFILE_DEFAULT:
             given = (
                 ("trace", trace), ("custom_payload", custom_payload), ("paging_state", paging_state), ("host", host),
                 ("execute_as", execute_as),
+                ("execution_profile", None if execution_profile == EXEC_PROFILE_DEFAULT else execution_profile),
             )  # fmt: skip
-            options.update((name, value) for name, value in given if value)
-        if execution_profile is not EXEC_PROFILE_DEFAULT:
-            options["execution_profile"] = execution_profile
-        timeout_s = self._timeout_s if timeout is NOT_SET else timeout
-        shape = _shape_of(query)
+            options = {name: value for name, value in given if value}
         origin = ORIGIN.get()
         if origin is not None and origin.routing is not None:
             keyspace, parts = origin.routing
             query.keyspace, query.routing_key = keyspace, list(parts)
-        return self._run(
-            Request(self, query, parameters, shape=shape, timeout_s=timeout_s, options=options, origin=origin)
+        request = Request(
+            self, query, parameters, shape=_shape_of(query), timeout_s=timeout_s, options=options, origin=origin
         )
+        if (
+            options
+            or self.hedger is not None
+            or self.link.session is None
+            or not self.guard.outage.is_over
+            or IN_FORCE.get() is not None
+            or CURRENT.get() is not None
+        ):
+            return self._run(request)
+        return self._run_bare(request)
+
+    def _run_bare(self, request: Request) -> Any:
+        """The first attempt, with nothing between the driver and the caller: there is no call before it has failed."""
+        link, guard = self.link, self.guard
+        plan = iter(link.policy.make_query_plan(None, request.query))
+        sick = self.health.sick
+        host = next(plan, None)
+        if host is None or host in sick or request.shape.is_definition:
+            return self._run(request)
+        policy = self._own_policy(request) or guard.policy
+        deadline_s, timeout_s = policy.deadline_s, request.timeout_s
+        began_s = guard.clock.monotonic()
+        future = link.session.execute_async(
+            request.query,
+            request.parameters,
+            timeout=deadline_s if timeout_s is None or timeout_s > deadline_s else timeout_s,
+            execution_profile=self.profile(request.shape.is_read, host),
+            host=host,
+        )
+        try:
+            rows = future.result()
+        except Exception as error:  # noqa: BLE001  # the table says what it means
+            failed = error
+        else:
+            guard.budget.deposit()
+            return self._paged(request, rows)
+        request.go_on_from(plan, future)
+        call = Call(guard, self._operation(request), policy, began_s=began_s)
+        request.note(failed, future, host, call)
+        return self._paged(request, sync.go_on(call, request.attempt, failed))
 
     def page_after(self, request: Request, paging_state: Any) -> Any:
         """The page of a request's rows that begins here."""
@@ -121,55 +164,54 @@ class Session:
         return self._run(again)
 
     def _run(self, request: Request) -> Any:
-        operation = self._operation(request)
         policy = policy_in_force(self.guard, self._own_policy(request))
-        future = sync.run(self.guard, operation, request.attempt, policy=policy)
-        if future is None:
-            return empty()
-        if not isinstance(future, ResponseFuture):
-            return future  # what settling has found out
-        rows = future.result()
-        return Pages(self, request, future, rows.current_rows) if future.has_more_pages else rows
+        return self._paged(request, sync.run(self.guard, self._operation(request), request.attempt, policy=policy))
+
+    def _paged(self, request: Request, rows: Any) -> Any:
+        return Pages(self, request, rows.response_future, rows.current_rows) if rows.has_more_pages else rows
 
     def _operation(self, request: Request) -> Operation:
         shape, query = request.shape, request.query
         operation = operation_of(shape, request.parameters)
-        if shape.is_delete and operation.idempotent and self._has_counter(request):
+        if operation.idempotent and (shape.deletes or shape.subscripts) and not self._is_harmless(request):
             return replace(operation, idempotent=False)
         if query.is_idempotent and not operation.idempotent and not shape.is_conditional:
             return replace(operation, idempotent=True)  # declared by the driver's own flag
         return operation
 
-    def _has_counter(self, request: Request) -> bool:
-        """Whether it deletes from a table of counters: run twice it may undo what was counted in between."""
-        origin = request.origin
+    def _is_harmless(self, request: Request) -> bool:
+        """Whether it neither deletes what may be counted in between, nor writes an element of a list, which moves."""
+        origin, shape = request.origin, request.shape
         if origin is not None and origin.model is not None:
-            return bool(origin.model._has_counter)  # noqa: SLF001  # cqlengine has no public name for it
+            return not (shape.deletes and origin.model._has_counter)  # noqa: SLF001  # cqlengine has no other name for it
+        for table in shape.deletes:
+            columns = self._columns(table)
+            if columns is None or any(column.cql_type == "counter" for column in columns.values()):
+                return False
+        for table, name in shape.subscripts:
+            columns = self._columns(table)
+            if columns is None or name not in columns or not columns[name].cql_type.startswith("map<"):
+                return False
+        return True
+
+    def _columns(self, table: str) -> Mapping[str, Any] | None:
+        """The columns of ``keyspace.table`` as the driver knows them; None where it does not."""
         cluster = self.link.cluster
-        if cluster is None or request.shape.table is None:
-            return True  # not known, so not taken for harmless
-        keyspace, _, table = request.shape.table.rpartition(".")
-        known = cluster.metadata.keyspaces.get(keyspace)
-        found = known.tables.get(table) if known is not None else None
-        return found is None or any(column.cql_type == "counter" for column in found.columns.values())
+        keyspace, _, name = table.rpartition(".")
+        known = cluster.metadata.keyspaces.get(keyspace) if cluster is not None else None
+        found = known.tables.get(name) if known is not None else None
+        return None if found is None else found.columns
 
     def _own_policy(self, request: Request) -> Policy | None:
         origin = request.origin
         if origin is not None and origin.model is not None:
-            return self._policy_of_model(origin.model)
+            return place_of(origin.model).policy
         table = request.shape.table
-        if table is None or not directory().models(self.guard.cluster):
+        if table is None or not self._has_models:
             return None
         if table not in self._of_tables:
             self._of_tables[table] = policy_of_table(self.guard, table)
         return self._of_tables[table]
-
-    def _policy_of_model(self, model: type) -> Policy | None:
-        try:
-            return self._of_models[model]
-        except KeyError:
-            made = self._of_models[model] = model_policy(self.guard.cluster, model)
-            return made
 
     def profile(self, is_read: bool, host: Any) -> Any:  # noqa: FBT001  # half of a key
         """What the driver is told of consistency for a statement on this node."""

@@ -1,0 +1,94 @@
+"""From a model to where it lives: its connection, its keyspace, and the policy that bounds its statements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from cassandra.cqlengine.connection import DEFAULT_CONNECTION
+
+from undaunted.backend import directory
+from undaunted.cassandra import seams
+from undaunted.cassandra.scope import model_policy, path_of
+from undaunted.config import model_settings
+
+if TYPE_CHECKING:
+    from undaunted.core.policy import Policy
+
+__all__ = ["Place", "place_of"]
+
+_KEPT = "_undaunted_place"
+_CONNECTIONS = seams.connections()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a model lives.
+
+    Attributes:
+        name: The connection's name in cqlengine; None for cqlengine's default.
+        declared: The ``__connection__`` that held when this was found out.
+        key: The name, or cqlengine's key for its default.
+        connection: The connection of that name at that time; another one means other settings.
+        keyspace: What its cluster gives to models that name none; None where it gives none.
+        policy: The model's own; None where the cluster's holds.
+    """
+
+    name: Any
+    declared: Any
+    key: Any
+    connection: Any
+    keyspace: str | None
+    policy: Policy | None
+
+
+def place_of(model: Any) -> Place:
+    """Where a model lives; found out once, and again when its ``__connection__`` or the settings are others.
+
+    Raises:
+        ConfigurationError: The declaration has a mistake.
+    """
+    kept: Place | None = model.__dict__.get(_KEPT)
+    if kept is not None and kept.declared is model.__connection__ and _CONNECTIONS.get(kept.key) is kept.connection:
+        return kept
+    made = _find(model)
+    setattr(model, _KEPT, made)
+    return made
+
+
+def _find(model: Any) -> Place:
+    name = _nearest(model)
+    if isinstance(name, str):
+        if seams.registered(name) is None and directory().knows(name):
+            directory().handle(name)  # the settings are read on first use
+        own = directory().models(name).get(path_of(model)) if seams.registered(name) is not None else None
+        if own is not None and own.cluster and "__connection__" not in vars(model):
+            name = own.cluster
+    found = seams.registered(name)
+    keyspace = getattr(found, "keyspace", None)
+    is_ours = isinstance(name, str) and directory().knows(name)
+    return Place(
+        name,
+        model.__connection__,
+        name or DEFAULT_CONNECTION,
+        found,
+        keyspace,
+        model_policy(name, model) if is_ours else None,
+    )
+
+
+def _nearest(model: Any) -> Any:
+    """The nearest of the declarations: a copy made by `ContextQuery` has a ``__connection__`` of its own."""
+    for each in model.__mro__:
+        own = vars(each)
+        if own.get("__connection__"):
+            return own["__connection__"]
+        if "__undaunted__" in own and (cluster := _declared(each)):
+            return cluster
+    return None
+
+
+@cache
+def _declared(model: Any) -> str | None:
+    return model_settings(vars(model)["__undaunted__"], model=path_of(model)).cluster
