@@ -1,28 +1,42 @@
 """What undaunted adds to a MongoEngine operation that succeeds, paired with plain MongoEngine in one run.
 
-Runs on a real replica set of the lab: ``python benchmarks/mongodb.py``. Each round times the same operation on both
-sides, in turn, so that a slow moment of the machine strikes both; the figure that counts is the difference within a
-round. Writes what it prints to ``docs/_generated/cost-mongodb.md`` when told to (``--write``).
+Runs on a real replica set of the lab: ``python benchmarks/mongodb.py``. The sides take turns call by call, in an order
+that rotates, so that a slow moment of the machine, a checkpoint of the server and a cold cache strike all of them
+alike; a tight loop over one side would keep its code in the processor's caches, as no application does between two
+waits for a server. Each call is timed twice: by the wall, and by the processor time of its thread, which the server's
+own ups and downs do not touch. Writes what it prints to ``docs/_generated/cost-mongodb.md`` when told to (``--write``).
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import os
 import platform
+import random
 import statistics
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mongoengine
+import pymongo
 
 import undaunted
 from undaunted.lab import MongoLab
 from undaunted.mongodb import Document, fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+
+PLAIN, BOUNDED, OURS = SIDES = ("plain", "bound", "added")
+"""Plain MongoEngine; the same with a socket timeout, which no bounded call can do without; and undaunted. Names of one
+length, since they name collections too."""
+
+_WARM_UP = 60
+_BLOCKS = 30
+_RESAMPLES = 2000
 
 
 def models(base: type, alias: dict[str, Any]) -> type:
@@ -44,78 +58,144 @@ def operations(model: Any) -> dict[str, Callable[[], Any]]:
     return {
         "get": lambda: model.objects.get(id=document.id),
         "first": lambda: model.objects(id=document.id).first(),
+        "count": lambda: model.objects(id=document.id).count(),
         "save new": lambda: model(name="new").save(),
         "save changed": change,
         "update_one": lambda: model.objects(id=document.id).update_one(inc__b=1),
         "update by id": lambda: model.objects(id=document.id).update(inc__c=1),
         "update of 20 documents": lambda: model.objects(name="many").update(inc__c=1),
-        "count": lambda: model.objects(id=document.id).count(),
     }
 
 
-def timed(function: Callable[[], Any], calls: int) -> float:
-    """Microseconds a call."""
-    began = time.perf_counter()
-    for _ in range(calls):
-        function()
-    return (time.perf_counter() - began) / calls * 1e6
+class Times:
+    """The calls of one side, in the order in which they were made; microseconds."""
+
+    def __init__(self) -> None:
+        self.wall: list[float] = []
+        self.cpu: list[float] = []
 
 
-def compare(rounds: int, calls: int) -> list[tuple[str, float, float, float, float]]:
-    """For each operation: plain and undaunted medians, and median and spread of what is added, in microseconds."""
-    plain = operations(models(mongoengine.Document, {"meta": {"db_alias": "plain", "collection": "plain"}}))
-    ours = operations(models(Document, {"__undaunted__": {"cluster": "bench"}}))
-    found = []
-    for name in plain:
-        pairs = []
-        for number in range(rounds + 2):
-            order = (plain, ours) if number % 2 else (ours, plain)
-            taken = {id(side): timed(side[name], calls) for side in order}
-            if number >= 2:
-                pairs.append((taken[id(plain)], taken[id(ours)]))
-        added = sorted(mine - theirs for theirs, mine in pairs)
-        quarter = len(added) // 4
-        found.append(
-            (
-                name,
-                statistics.median(theirs for theirs, _ in pairs),
-                statistics.median(mine for _, mine in pairs),
-                statistics.median(added),
-                added[-1 - quarter] - added[quarter],
-            )
-        )
+@dataclass(frozen=True)
+class Difference:
+    """What one side takes more than another, and where that would lie in 95 of 100 such runs."""
+
+    added: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.added:+.1f} ({self.low:+.1f} to {self.high:+.1f})"
+
+
+def measure(sides: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, Times]:
+    """Call the sides in turn for as long as given."""
+    found = {name: Times() for name in sides}
+    names = list(sides)
+    ends = time.perf_counter() + seconds
+    number = -_WARM_UP
+    while time.perf_counter() < ends or number < _BLOCKS:
+        order = names if number % 2 else names[::-1]
+        shift = number % len(order)
+        for name in order[shift:] + order[:shift]:
+            function = sides[name]
+            cpu = time.thread_time_ns()
+            began = time.perf_counter_ns()
+            function()
+            ended = time.perf_counter_ns()
+            cpu = time.thread_time_ns() - cpu
+            if number >= 0:
+                found[name].wall.append((ended - began) / 1e3)
+                found[name].cpu.append(cpu / 1e3)
+        number += 1
     return found
+
+
+def difference(base: Sequence[float], other: Sequence[float]) -> Difference:
+    """The difference of the medians within blocks of neighbouring calls, with the interval of a bootstrap over blocks.
+
+    Blocks, since neighbours share the state of the machine: single calls are no independent samples.
+    """
+    size = len(base) // _BLOCKS
+    spans = [slice(n * size, (n + 1) * size) for n in range(_BLOCKS)]
+    blocks = [statistics.median(other[span]) - statistics.median(base[span]) for span in spans]
+    chance = random.Random(1)  # the same data give the same interval
+    medians = sorted(statistics.median(chance.choices(blocks, k=_BLOCKS)) for _ in range(_RESAMPLES))
+    tail = _RESAMPLES // 40
+    return Difference(statistics.median(blocks), medians[tail], medians[-1 - tail])
+
+
+def row(name: str, times: Mapping[str, Times]) -> str:
+    """One line of the table."""
+    plain, bounded, ours = (times[side] for side in SIDES)
+    median = statistics.median
+    ratio = median(ours.wall) / median(plain.wall)
+    cells = (
+        name,
+        len(plain.wall),
+        f"{median(plain.wall):.0f}",
+        f"{median(plain.cpu):.0f}",
+        difference(plain.cpu, ours.cpu),
+        difference(plain.cpu, bounded.cpu),
+        difference(plain.wall, ours.wall),
+        f"{ratio:.3f}",
+    )
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+COLUMNS = (
+    "operation", "calls a side", "plain, wall", "plain, processor", "undaunted adds, processor",
+    "a socket timeout alone adds, processor", "undaunted adds, wall", "ratio, wall",
+)  # fmt: skip
+
+
+def table(seconds: float, only: Sequence[str]) -> list[str]:
+    """Measure every operation on every side, and print each line as soon as it is known."""
+    with MongoLab() as lab:
+        settings = lab.settings_for("bench")
+        settings["clusters"]["bench"]["database"] = "bench"
+        undaunted.configure(settings)
+        limits: dict[str, dict[str, Any]] = {PLAIN: {}, BOUNDED: {"socketTimeoutMS": 15_000}}
+        for alias, limit in limits.items():
+            mongoengine.register_connection(
+                alias, name="bench", host=lab.uri, w="majority", uuidRepresentation="standard", **limit
+            )
+        bases = {
+            side: models(mongoengine.Document, {"meta": {"db_alias": side, "collection": side}}) for side in limits
+        }
+        bases[OURS] = models(Document, {"__undaunted__": {"cluster": "bench"}, "meta": {"collection": OURS}})
+        sides = {side: operations(bases[side]) for side in SIDES}
+        gc.collect()
+        gc.freeze()
+        rows: list[str] = []
+        for name in only or sides[PLAIN]:
+            rows.append(row(name, measure({side: sides[side][name] for side in SIDES}, seconds)))
+            print(rows[-1], flush=True)
+        for alias in limits:
+            mongoengine.disconnect(alias)
+        undaunted.close()
+    return rows
 
 
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--calls", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=18, help="for each operation, all sides together")
+    parser.add_argument("--only", nargs="*", default=[], metavar="OPERATION", help="instead of all of them")
     parser.add_argument("--write", type=Path, help="write the table to this file too")
     options = parser.parse_args()
-    with MongoLab() as lab:
-        mongoengine.register_connection(
-            "plain", name="bench", host=lab.uri, w="majority", uuidRepresentation="standard"
-        )
-        settings = lab.settings_for("bench")
-        settings["clusters"]["bench"]["database"] = "bench"
-        undaunted.configure(settings)
-        gc.collect()
-        rows = compare(options.rounds, options.calls)
-        mongoengine.disconnect("plain")
-        undaunted.close()
-    lines = [
-        f"Python {platform.python_version()}, {options.rounds} paired rounds of {options.calls} calls; microseconds.",
+    versions = f"Python {platform.python_version()}, pymongo {pymongo.version}, mongoengine {mongoengine.__version__}"
+    machine = f"{os.cpu_count()} processors with a load of {os.getloadavg()[0]:.1f} before the run"
+    head = [
+        f"{versions}; {machine}. Medians in microseconds; in brackets the 95 % interval of a difference.",
         "",
-        "| operation | plain | undaunted | added (median) | spread of that (quartiles) | ratio |",
-        "|---|---|---|---|---|---|",
-        *(f"| {n} | {p:.0f} | {o:.0f} | {a:+.1f} | {s:.1f} | {o / p:.3f} |" for n, p, o, a, s in rows),
+        f"| {' | '.join(COLUMNS)} |",
+        f"|{'---|' * len(COLUMNS)}",
     ]
-    print("\n".join(lines))
+    print("\n".join(head), flush=True)
+    rows = table(options.seconds, options.only)
     if options.write is not None:
         options.write.parent.mkdir(parents=True, exist_ok=True)
-        options.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        options.write.write_text("\n".join([*head, *rows]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -57,10 +57,16 @@ def test_the_callers_own_timeout_is_seen() -> None:
         remaining = seams.outer_remaining_s()
         assert remaining is not None
         assert 0 < remaining <= 5
+        assert seams.TIMEOUT.get() == 5
+    assert seams.TIMEOUT.get() is None
 
 
 def test_a_bound_session_is_seen() -> None:
     with MongoClient(connect=False) as client:
-        assert seams.bound_session(client) is None
+        assert seams.bound_session(client) is seams.BOUND_SESSION.get() is None
         with client.start_session() as session, session.bind(end_session=False):
-            assert seams.bound_session(client) is session
+            assert seams.bound_session(client) is seams.BOUND_SESSION.get() is session
+            assert not session._implicit
+        implicit = client._ensure_session()
+        assert implicit is not None
+        assert implicit._implicit

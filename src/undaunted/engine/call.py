@@ -45,13 +45,13 @@ class Call:
 
     subject: Any
 
-    def __init__(self, guard: Guard, operation: Operation, policy: Policy) -> None:
+    def __init__(self, guard: Guard, operation: Operation, policy: Policy, *, began_s: float | None = None) -> None:
         self.guard = guard
         self.node: str | None = None
         self.sent = False
         self.is_running = True
         self.attempts: list[Attempt] = []
-        self.started_s = self.attempt_s = now_s = guard.clock.monotonic()
+        self.started_s = self.attempt_s = now_s = guard.clock.monotonic() if began_s is None else began_s
         options = IN_FORCE.get()
         if options is None:
             self.deadline_s = now_s + policy.deadline_s

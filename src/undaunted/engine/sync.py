@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from undaunted.engine.guard import Guard
     from undaunted.engine.recovery import Recovery
 
-__all__ = ["run"]
+__all__ = ["go_on", "run"]
 
 T = TypeVar("T")
 
@@ -60,6 +60,29 @@ def run(guard: Guard, operation: Operation, body: Callable[[Call], T], *, policy
         CURRENT.reset(token)
         call.is_running = False
         failed = None  # its traceback leads back to this frame
+
+
+def go_on(call: Call, body: Callable[[Call], T], failed: Exception) -> T:
+    """Go on behind a first attempt that the backend has made by itself, and that has failed with `failed`.
+
+    For a backend that needs no more than this on the way to success, and is called often enough for that to count.
+    Nothing else may be in force where it makes that attempt: no call around, no options, no outage.
+
+    Args:
+        call: What `failed` ended, with what was noted about it and with the moment when it began.
+        body: As for `run`.
+        failed: The first attempt's error.
+
+    Raises:
+        Exception: As `run`.
+    """
+    token = CURRENT.set(call)
+    try:
+        return _recover(call, body, failed)
+    finally:
+        CURRENT.reset(token)
+        call.is_running = False
+        del failed  # its traceback leads back to this frame
 
 
 def _run_once(call: Call, body: Callable[[Call], T], outer: Call) -> T:

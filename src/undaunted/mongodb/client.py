@@ -14,7 +14,8 @@ from pymongo.read_preferences import Nearest, PrimaryPreferred, ReadPreference, 
 
 from undaunted.core.operation import Kind, Operation
 from undaunted.engine import sync
-from undaunted.engine.call import current_call
+from undaunted.engine.call import CURRENT, Call, current_call
+from undaunted.engine.context import IN_FORCE
 from undaunted.mongodb import scope, seams
 from undaunted.mongodb.database import Database
 from undaunted.mongodb.errors import CredentialsRefused
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pymongo.read_concern import ReadConcern
     from pymongo.write_concern import WriteConcern
 
-    from undaunted.engine.call import Call
+    from undaunted.core.policy import Policy
     from undaunted.engine.guard import Guard
 
 __all__ = ["MongoClient"]
@@ -200,34 +201,86 @@ class MongoClient(DriverClient[dict[str, Any]]):
         **marks: Any,
     ) -> Any:
         guard = self._undaunted_guard
+        execution = Execution(
+            self, guard, func, session, bulk, operation, is_read, address, read_pref, retryable, marks
+        )
+        # Nearly every command: nothing is amiss, and nobody has declared anything. `_guarded` does right by these too;
+        # here they are spared its calls, each of which costs a microsecond, so cold are the caches behind a wait for
+        # a server (docs/cost.md).
+        if (
+            self._undaunted_is_bounded
+            and guard.outage.is_over
+            and address is None
+            and (session is None or session._implicit)  # noqa: SLF001  # no transaction, then
+            and not (is_read and guard.policy.reads != "primary")
+            and IN_FORCE.get() is None
+            and scope.MODEL_POLICY.get() is None
+            and seams.TIMEOUT.get() is None
+            and CURRENT.get() is None
+        ):
+            try:
+                send = execution.read if is_read else execution.write
+                result = super()._retry_internal(
+                    send, session, bulk, operation, is_read, address, read_pref, retryable and not is_read, **marks
+                )
+            except Exception as error:  # noqa: BLE001  # `faults` says what it means
+                failed = error
+            else:
+                guard.budget.deposit()
+                return result
+            try:
+                return self._go_on(execution, failed)  # outside of the handler, as in `engine.sync.run`
+            finally:
+                del failed  # its traceback leads back to this frame
+        return self._guarded(execution)
+
+    def _go_on(self, execution: Execution, failed: Exception) -> Any:
+        """Recover from the failure of a first attempt that was made without more ado."""
+        guard = self._undaunted_guard
+        call = Call(guard, self._described(execution, guard.policy), guard.policy, began_s=execution.began_s)
+        execution.runs = 1
+        execution.tell(call)
+        try:
+            return sync.go_on(call, execution, self._explained(execution.handed_back(failed)))
+        finally:
+            del failed
+
+    def _guarded(self, execution: Execution) -> Any:
+        """Run a command under all that is in force here: options, a transaction, an outage, a call around it."""
+        guard = self._undaunted_guard
         policy = scope.policy_in_force(guard)
         outer_s = seams.outer_remaining_s()
         if outer_s is not None and outer_s < policy.deadline_s and current_call() is None:
             policy = replace(policy, deadline_s=at_least(outer_s))  # the caller's own pymongo.timeout
-        execution = Execution(self, func, session, bulk, operation, is_read, address, read_pref, retryable, marks)
-        name = getattr(operation, "value", operation)
-        if name == GET_MORE and address is not None:
+        if execution.address is not None and getattr(execution.operation, "value", execution.operation) == GET_MORE:
             return execution.continue_cursor(policy)
-        if session is not None and session.in_transaction:
+        if execution.session is not None and execution.session.in_transaction:
             return execution.once(policy)
         if not guard.outage.is_over and self.topology_description.has_writable_server():
             guard.outage.primary_found()  # the driver tells its listeners up to a second later
-        is_plain_read = is_read and not marks.get("is_run_command") and not marks.get("is_aggregate_write")
-        if is_plain_read and policy.reads != "primary" and read_pref is not None and read_pref.mode == _PRIMARY_MODE:
-            execution.read_pref = read_pref = _READS[policy.reads]
-        described = describe(
-            name,
-            is_plain_read,
-            retryable and not is_read and bulk is None,
-            bool(policy.idempotent),
-            not is_read or _is_primary_only(read_pref),
-        )
+        preference = execution.read_pref
+        if (
+            policy.reads != "primary"
+            and preference is not None
+            and preference.mode == _PRIMARY_MODE
+            and execution.is_plain_read
+        ):
+            execution.read_pref = _READS[policy.reads]
         execution.is_bounded = self._undaunted_is_bounded and policy is guard.policy
-        return sync.run(guard, described, execution, policy=policy)
+        return sync.run(guard, self._described(execution, policy), execution, policy=policy)
 
-    def name_of(self, conn: Any) -> str:
-        """The node of a connection, as ``"host:port"``."""
-        address = conn.address
+    def _described(self, execution: Execution, policy: Policy) -> Operation:
+        """What a command is, for the decision whether it may run again."""
+        return describe(
+            getattr(execution.operation, "value", execution.operation),
+            execution.is_plain_read,
+            execution.retryable and not execution.is_read and execution.bulk is None,
+            bool(policy.idempotent),
+            not execution.is_read or _is_primary_only(execution.read_pref),
+        )
+
+    def name_of(self, address: Any) -> str:
+        """The node at an address, as ``"host:port"``."""
         name = self._undaunted_names.get(address)
         if name is None:
             host, port = address
@@ -249,11 +302,20 @@ class MongoClient(DriverClient[dict[str, Any]]):
                 **execution.marks,
             )
         except driver.OperationFailure as error:
-            if error.code != _LOGIN_REFUSED:
+            explained = self._explained(error)
+            if explained is error:
                 raise
-            cluster = self._undaunted_guard.cluster
-            message = (
-                f"clusters.{cluster}.credentials: a node refuses the login. Correct the user name or the password; it "
-                "was tried once and will not be tried again by itself."
-            )
-            raise CredentialsRefused(message, code=error.code) from error
+            raise explained from error
+
+    def _explained(self, error: Exception) -> Exception:
+        """The error itself, or where a node refuses the login one that says so."""
+        if not isinstance(error, driver.OperationFailure) or error.code != _LOGIN_REFUSED:
+            return error
+        cluster = self._undaunted_guard.cluster
+        message = (
+            f"clusters.{cluster}.credentials: a node refuses the login. Correct the user name or the password; it "
+            "was tried once and will not be tried again by itself."
+        )
+        refused = CredentialsRefused(message, code=error.code)
+        refused.__cause__ = error
+        return refused

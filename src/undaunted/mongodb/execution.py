@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
     from undaunted.core.policy import Policy
     from undaunted.engine.call import Call
+    from undaunted.engine.guard import Guard
     from undaunted.mongodb.client import MongoClient
 
-__all__ = ["Execution", "Given", "at_least"]
+__all__ = ["Execution", "Given", "HandBack", "at_least"]
 
 _AT_LEAST_S = 0.001
 _PROMPT_S = 0.05
@@ -34,18 +35,27 @@ def at_least(remaining_s: float) -> float:
 class Execution:
     """What the driver handed over for one command.
 
+    Its clock starts when it is made: `read` and `write` are bounded by the cluster's deadline from then on, or by that
+    of the call which runs it.
+
     Attributes:
         is_bounded: Whether the client's own timeouts bound a first attempt, so that it need not pay for another.
+        is_numbered: Whether its server takes transaction numbers; None as long as no server was asked.
+        hands_back: Whether the driver is stopped where it would send it a second time by itself.
+        began_s: When it was handed over, on the guard's clock.
+        node: The address of the node that this run was given a connection to; None as long as nothing was sent.
+        error: What the driver's last error was, for a write.
     """
 
     __slots__ = (
-        "address", "bulk", "client", "error", "func", "is_bounded", "is_numbered", "is_read", "marks", "operation",
-        "read_pref", "retryable", "runs", "session",
+        "address", "began_s", "bulk", "client", "error", "func", "hands_back", "is_bounded", "is_numbered", "is_read",
+        "marks", "monotonic", "node", "operation", "read_pref", "retryable", "runs", "session", "until_s",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0917  # as many as the driver hands over
         self,
         client: MongoClient,
+        guard: Guard,
         func: Callable[..., Any],
         session: ClientSession | None,
         bulk: Any,
@@ -69,25 +79,49 @@ class Execution:
         self.runs = 0
         self.is_bounded = False
         self.is_numbered: bool | None = None
+        self.hands_back = retryable and not is_read and bulk is None
         self.error: driver.PyMongoError | None = None
+        self.node: Any = None
+        self.monotonic = monotonic = guard.clock.monotonic
+        self.began_s = now_s = monotonic()
+        self.until_s = now_s + guard.policy.deadline_s
 
     def __call__(self, call: Call) -> Any:
         """Run the command once, within what is left of the call's deadline."""
         self.runs += 1
-        if self.runs == 1 and self.is_bounded and call.guard.outage.is_over:
-            return self._run(call)
-        self.client.await_node(call, self.read_pref if self.is_read else None)
-        with pymongo.timeout(at_least(call.remaining_s())):
-            return self._run(call)
+        self.node = None
+        self.hands_back = self.hands_back and self.is_numbered is None
+        self.began_s, self.until_s = call.started_s, call.deadline_s
+        try:
+            if self.runs == 1 and self.is_bounded and call.guard.outage.is_over:
+                return self._run()
+            self.client.await_node(call, self.read_pref if self.is_read else None)
+            with pymongo.timeout(at_least(call.remaining_s())):
+                return self._run()
+        finally:
+            self.tell(call)
 
-    def _run(self, call: Call) -> Any:
+    def tell(self, call: Call) -> None:
+        """Note on the call what this run has learnt: the node, and whether its server takes transaction numbers."""
+        if self.node is not None:
+            call.node = self.client.name_of(self.node)
+            call.sent = True
+        if self.is_numbered is False and self.retryable and self.bulk is None:  # a standalone server takes none
+            call.operation = describe(call.operation.name, False, False, bool(call.policy.idempotent), True)  # noqa: FBT003
+
+    @property
+    def is_plain_read(self) -> bool:
+        """Whether it is a read that neither writes (``$out``) nor is a bare command."""
+        return self.is_read and not self.marks.get("is_run_command") and not self.marks.get("is_aggregate_write")
+
+    def _run(self) -> Any:
         if self.is_read:
-            return self.client.drive(self._tracked_read(call), self, retryable=False)
+            return self.client.drive(self.read, self, retryable=False)
         if self.bulk is not None or not self.retryable:
-            return self.client.drive(self._tracked_write(call), self, retryable=self.retryable)
-        return self._numbered(call)
+            return self.client.drive(self.write, self, retryable=self.retryable)
+        return self._numbered()
 
-    def _numbered(self, call: Call) -> Any:
+    def _numbered(self) -> Any:
         """Send a write under its transaction number.
 
         Until the command has been handed to a connection, the driver makes the number, and is stopped where it would go
@@ -96,57 +130,53 @@ class Execution:
         applies it once.
         """
         if self.is_numbered is not None:
-            return self.client.drive(self._tracked_write(call), self, retryable=False)
+            return self.client.drive(self.write, self, retryable=False)
         try:
-            return self.client.drive(self._tracked_write(call), self, retryable=True)
-        except _HandBack:
-            assert self.error is not None  # noqa: S101  # a hand-back follows an error
-            raise self.error from None
+            return self.client.drive(self.write, self, retryable=True)
+        except HandBack as signal:
+            raise self.handed_back(signal) from None
 
-    def _tracked_read(self, call: Call) -> Callable[..., Any]:
-        func, client = self.func, self.client
+    def handed_back(self, error: Exception) -> Exception:
+        """The error to be judged, where `error` may be no more than the signal that takes a write from the driver."""
+        if not isinstance(error, HandBack):
+            return error
+        assert self.error is not None  # noqa: S101  # a hand-back follows an error
+        return self.error
 
-        def tracked(session: Any, server: Any, conn: Any, read_pref: Any) -> Any:
-            call.node = client.name_of(conn)
-            call.sent = True
-            if call.elapsed_s() < _PROMPT_S:
-                return func(session, server, conn, read_pref)
-            with pymongo.timeout(at_least(call.remaining_s())):
-                return func(session, server, conn, read_pref)
+    # -- what the driver calls with a connection ------------------------------------------------------
 
-        return tracked
+    def read(self, session: Any, server: Any, conn: Any, read_pref: Any) -> Any:
+        """Send a read; bounds the wait for its answer where getting the connection has taken long."""
+        self.node = conn.address
+        now_s = self.monotonic()
+        if now_s - self.began_s < _PROMPT_S:
+            return self.func(session, server, conn, read_pref)
+        with pymongo.timeout(at_least(self.until_s - now_s)):
+            return self.func(session, server, conn, read_pref)
 
-    def _tracked_write(self, call: Call) -> Callable[..., Any]:
-        func, client, bulk = self.func, self.client, self.bulk
-        may_hand_back = bulk is None and self.retryable and self.is_numbered is None
-        started = False
+    def write(self, session: Any, conn: Any, retryable: Any) -> Any:
+        """Send a write; bounded as `read` is.
 
-        def tracked(session: Any, conn: Any, retryable: Any) -> Any:
-            nonlocal started
-            if may_hand_back and started:
-                raise _HandBack
-            started = True
-            if self.is_numbered is None:
-                self._note_number(call, retryable)
-            call.node = client.name_of(conn)
-            call.sent = True
-            number = self.is_numbered if bulk is None else retryable
-            try:
-                if call.elapsed_s() < _PROMPT_S:
-                    return func(session, conn, number)
-                with pymongo.timeout(at_least(call.remaining_s())):
-                    return func(session, conn, number)
-            except driver.PyMongoError as error:
-                self.error = error
-                raise
+        Raises:
+            HandBack: The driver would send it again by itself.
+        """
+        if self.hands_back and self.node is not None:
+            raise HandBack
+        self.node = conn.address
+        if self.is_numbered is None:
+            self.is_numbered = bool(retryable)
+        number = self.is_numbered if self.bulk is None else retryable
+        try:
+            now_s = self.monotonic()
+            if now_s - self.began_s < _PROMPT_S:
+                return self.func(session, conn, number)
+            with pymongo.timeout(at_least(self.until_s - now_s)):
+                return self.func(session, conn, number)
+        except driver.PyMongoError as error:
+            self.error = error
+            raise
 
-        return tracked
-
-    def _note_number(self, call: Call, retryable: Any) -> None:
-        """Remember whether the server takes transaction numbers (a standalone does not)."""
-        self.is_numbered = bool(retryable)
-        if self.retryable and not retryable and self.bulk is None:
-            call.operation = describe(call.operation.name, False, False, bool(call.policy.idempotent), True)  # noqa: FBT003
+    # -- what never runs again by itself --------------------------------------------------------------
 
     def once(self, policy: Policy) -> Any:
         """Run a command of a transaction: once, since only the transaction as a whole may run again."""
@@ -171,7 +201,7 @@ def _remaining_s(policy: Policy) -> float:
     return at_least(call.remaining_s() if call is not None else policy.deadline_s)
 
 
-class _HandBack(Exception):  # a signal between two frames, never seen by a caller
+class HandBack(Exception):  # a signal between two frames, never seen by a caller
     """Takes the next execution out of the driver's hands."""
 
 

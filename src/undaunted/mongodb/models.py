@@ -156,7 +156,6 @@ class DocumentMixin(_Model, metaclass=DocumentMetaclass):
     @classmethod
     def _undaunted_current(cls) -> Collection | None:
         """The collection of this context, if it has been used and its client is still the registered one."""
-        # Nearly every call is answered by the first four lines, several times an operation.
         is_at_home = cls not in ROUTES.get()
         home = cls._undaunted_home
         if is_at_home and home is not None and registered._dbs.get(home[0]) is home[1]:  # noqa: SLF001
@@ -165,9 +164,8 @@ class DocumentMixin(_Model, metaclass=DocumentMetaclass):
         found = cls._undaunted_collections.get((alias, name))
         if found is None or not connection.is_current(alias, found):
             return None
-        if (
-            is_at_home and getattr(cls._get_collection_name, "__func__", None) is _OWN_NAME
-        ):  # any other may change its mind
+        # A name that the application makes up by itself may be another one next time.
+        if is_at_home and getattr(cls._get_collection_name, "__func__", None) is _OWN_NAME:
             cls._undaunted_home = (alias, registered._dbs[alias], found)  # noqa: SLF001
         return found
 
@@ -179,6 +177,9 @@ class DocumentMixin(_Model, metaclass=DocumentMetaclass):
     @classmethod
     def _get_collection(cls) -> Collection | None:
         """The collection of this context; makes its indexes on first use, as MongoEngine does."""
+        home = cls._undaunted_home
+        if home is not None and registered._dbs.get(home[0]) is home[1] and cls not in ROUTES.get():  # noqa: SLF001
+            return home[2]  # as `_undaunted_current` would say; MongoEngine asks this on each operation
         found = cls._undaunted_current()
         return cls._undaunted_arrive() if found is None else found
 

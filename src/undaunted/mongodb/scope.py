@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from undaunted.core.policy import Policy
     from undaunted.engine.guard import Guard
 
-__all__ = ["policy_in_force", "policy_of_collection", "under"]
+__all__ = ["MODEL_POLICY", "policy_in_force", "policy_of_collection", "under"]
 
-_MODEL_POLICY: ContextVar[Policy | None] = ContextVar("undaunted_mongodb_model_policy", default=None)
+MODEL_POLICY: ContextVar[Policy | None] = ContextVar("undaunted_mongodb_model_policy", default=None)
 
 
 @contextmanager
@@ -27,16 +27,16 @@ def under(policy: Policy | None) -> Generator[None]:
     if policy is None:
         yield
         return
-    token = _MODEL_POLICY.set(policy)
+    token = MODEL_POLICY.set(policy)
     try:
         yield
     finally:
-        _MODEL_POLICY.reset(token)
+        MODEL_POLICY.reset(token)
 
 
 def policy_in_force(guard: Guard) -> Policy:
     """What bounds an operation now: per-call options over the model's policy over the cluster's."""
-    policy = _MODEL_POLICY.get() or guard.policy
+    policy = MODEL_POLICY.get() or guard.policy
     declared = current_options()
     if declared is None:
         return policy

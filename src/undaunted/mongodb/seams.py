@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import inspect
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pymongo
 from pymongo import _csot
 from pymongo.mongo_client import MongoClient
-from pymongo.synchronous.client_session import _SESSION as BOUND_SESSION
+from pymongo.synchronous import client_session
 
 from undaunted.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextvars import ContextVar
 
     from pymongo.client_session import ClientSession
     from pymongo.command_cursor import CommandCursor
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BOUND_SESSION",
     "MINIMUM_PYMONGO",
+    "TIMEOUT",
     "CursorView",
     "abandon",
     "bound_session",
@@ -36,6 +38,13 @@ __all__ = [
     "outer_remaining_s",
     "set_query",
 ]
+
+# None where a release has no such name: `check_driver` refuses it before anything here is used.
+TIMEOUT: ContextVar[float | None] = getattr(_csot, "TIMEOUT", cast("Any", None))
+"""The length of the ``pymongo.timeout`` around us, or None without one."""
+
+BOUND_SESSION: ContextVar[ClientSession | None] = getattr(client_session, "_SESSION", cast("Any", None))
+"""What `ClientSession.bind` has made implicit here for its own client, or None."""
 
 MINIMUM_PYMONGO = (4, 17)
 """The first release with `ClientSession.bind` and with the marks for commands that may write."""
@@ -73,10 +82,14 @@ def _missing() -> tuple[str, ...]:
     known = set(inspect.signature(MongoClient._retry_internal).parameters)  # noqa: SLF001
     lacking = [f"MongoClient._retry_internal({name}=...)" for name in _RETRY_PARAMETERS if name not in known]
     lacking += [name for name in ("_get_bound_session", "_get_topology") if not hasattr(MongoClient, name)]
+    lacking += [] if hasattr(_csot, "TIMEOUT") else ["_csot.TIMEOUT"]
+    lacking += [] if hasattr(client_session, "_SESSION") else ["client_session._SESSION"]
     with MongoClient[dict[str, Any]](connect=False) as client:
         collection = client["undaunted"]["seams"]
         cursor = collection.find()
         lacking += [f"Collection.{name}" for name in _COLLECTION_FIELDS if not hasattr(collection, name)]
+        with client.start_session() as session:
+            lacking += [] if hasattr(session, "_implicit") else ["ClientSession._implicit"]
         lacking += [f"Cursor.{name}" for name in _CURSOR_FIELDS if not hasattr(cursor, name)]
     return tuple(lacking)
 

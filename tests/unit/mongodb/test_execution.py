@@ -25,7 +25,7 @@ class Driver:
         self.unreachable = unreachable
         self.takes_numbers = takes_numbers
 
-    def name_of(self, conn: Any) -> str:
+    def name_of(self, address: Any) -> str:
         return "127.0.0.1:27017"
 
     def await_node(self, call: Call, read_pref: Any = None) -> None:
@@ -54,7 +54,7 @@ def execution(made: Driver, sent: list[bool], *, failures: int) -> tuple[Executi
 
     guard = default_guard()
     call = Call(guard, describe("insert", False, True, False, True), guard.policy)
-    return Execution(made, func, None, None, "insert", False, None, None, True, {}), call  # type: ignore[arg-type]
+    return Execution(made, guard, func, None, None, "insert", False, None, None, True, {}), call  # type: ignore[arg-type]
 
 
 def run(made: Execution, call: Call, *, times: int) -> list[str]:

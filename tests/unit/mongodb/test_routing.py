@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import threading
 import uuid
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import mongoengine
 import pytest
 from mongoengine.context_managers import switch_collection, switch_db
+from pymongo import ReadPreference, WriteConcern
+from pymongo.read_concern import ReadConcern
 
 from undaunted.errors import ConfigurationError
 from undaunted.mongodb import Document, DocumentMixin, DynamicDocument, MongoClient, fields
@@ -134,3 +138,53 @@ def test_a_mixin_of_a_mixin_is_no_document() -> None:
         pass
 
     assert not hasattr(Stamped, "_meta")
+
+
+def test_reading_meta_is_the_dicts_own_until_the_class_is_switched(aliases: None) -> None:
+    thing, other = model(), model()
+    assert type(thing._meta).get is dict.get
+    assert type(thing._meta).__getitem__ is dict.__getitem__
+    with switch_db(thing, "second"):
+        assert thing._meta["db_alias"] == thing._meta.get("db_alias") == "second"
+        assert contextvars.Context().run(thing._meta.get, "db_alias") == "first"
+    assert thing._meta["db_alias"] == "first"
+    assert type(other._meta).get is dict.get
+
+
+def test_a_name_that_changes_is_followed(aliases: None) -> None:
+    names = ["one", "two"]
+    thing = model()
+    named = type(f"{thing.__name__}Named", (Document,), {
+        "meta": {"db_alias": "first", "auto_create_index": False},
+        "_get_collection_name": classmethod(lambda cls: names[0]),
+    })  # fmt: skip
+    assert [place(named), place(named)] == [("first_db", "one")] * 2
+    names.pop(0)
+    assert place(named) == ("first_db", "two")
+    assert [place(thing), place(thing)] == [("first_db", "things")] * 2
+    thing._meta["collection"] = "renamed"
+    assert place(thing) == ("first_db", "renamed")
+
+
+def test_a_collection_stays_itself_where_no_option_changes(aliases: None) -> None:
+    collection = model()._get_collection()
+    assert collection.with_options() is collection
+    assert collection.with_options(write_concern=WriteConcern(w="majority")) is collection
+    changed = collection.with_options(write_concern=WriteConcern(w=1))
+    assert type(changed) is Collection
+    assert changed.write_concern == WriteConcern(w=1)
+    assert collection.write_concern == WriteConcern(w="majority")
+    assert collection.with_options(read_concern=ReadConcern("majority")).read_concern == ReadConcern("majority")
+    assert collection.with_options(read_preference=ReadPreference.SECONDARY) is not collection
+
+
+def test_a_cursor_that_could_not_be_made_or_was_closed_ends_quietly(aliases: None) -> None:
+    collection = model()._get_collection()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(TypeError):
+            collection.find(skip="none")
+        gc.collect()
+    cursor = collection.find()
+    cursor.close()
+    assert not cursor.alive
