@@ -30,21 +30,25 @@ _LONGEST_KEPT = 4000
 """Characters of the longest text whose shape is remembered: what is longer is a batch that never comes again."""
 
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
-_NAME = r"\w+(?:\.\w+)?"
+_ONE = r'(?:\w+|"\d*")'
+"""A name, as it stands once what is between quotes has been taken out: whatever that says, it is no syntax."""
+_NAME = rf"{_ONE}(?:\.{_ONE})?"
 _VALUE = r"%\(\w+\)s"
 _USING = r"(?: +USING (?:TTL|TIMESTAMP) \d+(?: AND (?:TTL|TIMESTAMP) \d+)?)?"
 _CALLS = r"(?:token|TOKEN|MinTimeUUID|MaxTimeUUID)"
 """Functions whose value is the same each time; any other may be ``now()``."""
-_TERM = rf"(?:{_VALUE}|{_CALLS}\((?:\w+|{_VALUE})(?:, *(?:\w+|{_VALUE}))*\))"
-_RELATION = rf"(?:\w+|{_CALLS}\(\w+(?:, *\w+)*\)) *(?:=|<=|>=|<|>|IN|CONTAINS|LIKE) *(?:{_TERM}|\(\))"
+_TERM = rf"(?:{_VALUE}|{_CALLS}\((?:{_ONE}|{_VALUE})(?:, *(?:{_ONE}|{_VALUE}))*\))"
+_IS = r"(?: *(?:=|<=|>=|<|>) *| +(?:IN|CONTAINS|LIKE) +)"
+_RELATION = rf"(?:{_ONE}|{_CALLS}\({_ONE}(?:, *{_ONE})*\)){_IS}(?:{_TERM}|\(\))"
 _WHERE = rf" +WHERE {_RELATION}(?: AND {_RELATION})*"
 
-_INSERT = re.compile(rf"INSERT INTO {_NAME} \(\w+(?:, \w+)*\) VALUES \({_VALUE}(?:, {_VALUE})*\){_USING} *;?")
-_DELETE = re.compile(rf"DELETE(?: \w+(?:\[{_VALUE}\])?(?:, \w+(?:\[{_VALUE}\])?)*)? FROM {_NAME}{_USING} *{_WHERE} *;?")
+_INSERT = re.compile(rf"INSERT INTO {_NAME} \({_ONE}(?:, {_ONE})*\) VALUES \({_VALUE}(?:, {_VALUE})*\){_USING} *;?")
+_COLUMN = rf"{_ONE}(?:\[{_VALUE}\])?"
+_DELETE = re.compile(rf"DELETE(?: {_COLUMN}(?:, {_COLUMN})*)? FROM {_NAME}{_USING} *{_WHERE} *;?")
 _UPDATE = re.compile(rf"UPDATE {_NAME}{_USING} SET (?P<set>.+?){_WHERE} *;?")
-_PUT = rf"\w+(?:\[{_VALUE}\])? = {_VALUE}"
-_ADD = r"(?P<column>\w+) = (?P=column) [+-] %\((?P<value>\w+)\)s"
-_PREPEND = rf"(?P<list>\w+) = {_VALUE} \+ (?P=list)"
+_PUT = rf"{_COLUMN} = {_VALUE}"
+_ADD = rf"(?P<column>{_ONE}) = (?P=column) [+-] %\((?P<value>\w+)\)s"
+_PREPEND = rf"(?P<list>{_ONE}) = {_VALUE} \+ (?P=list)"
 _ASSIGNMENT = re.compile(rf"(?:{_PUT}|{_ADD}|{_PREPEND})(?:, |$)")
 _BATCH = re.compile(
     r"BEGIN (?P<type>UNLOGGED|COUNTER)? *BATCH(?: USING TIMESTAMP \d+)?\n(?P<body>.*)\nAPPLY BATCH;", re.DOTALL
@@ -130,9 +134,9 @@ def _read(text: str) -> Shape:
 
 
 def _numbered(text: str) -> str:
-    """Each quoted name as a plain one, the same for the same, so that ``"n" = "n" + 1`` is still seen."""
+    """Each quoted name as a number, the same for the same, so that ``"n" = "n" + 1`` is still seen."""
     names: dict[str, str] = {}
-    return _QUOTED.sub(lambda match: names.setdefault(match.group(), f"q{len(names)}"), text)
+    return _QUOTED.sub(lambda match: names.setdefault(match.group(), f'"{len(names)}"'), text)
 
 
 def _operation(name: str, kind: Kind, *, idempotent: bool = False, settleable: bool = False) -> Operation:
@@ -168,11 +172,11 @@ class _Parts(NamedTuple):
 def _parts(word: str, text: str) -> _Parts | None:
     """None where running it twice is not known to do what once does."""
     if word == "INSERT":
-        return _Parts() if _INSERT.fullmatch(_QUOTED.sub("q", text)) else None
+        return _Parts() if _INSERT.fullmatch(_QUOTED.sub('""', text)) else None
     table = _table(word, text) or ""
     subscripts = tuple((table, _name(found)) for found in _SUBSCRIPT.findall(text))
     if word == "DELETE":
-        return _Parts((), (table,), subscripts) if _DELETE.fullmatch(_QUOTED.sub("q", text)) else None
+        return _Parts((), (table,), subscripts) if _DELETE.fullmatch(_QUOTED.sub('""', text)) else None
     sets = _sets(_numbered(text))
     return None if sets is None else _Parts(sets, (), subscripts)
 
@@ -196,7 +200,7 @@ def _sets(plain: str) -> tuple[str, ...] | None:
 
 def _batch(text: str) -> Shape:
     is_conditional = _is_conditional(text)
-    shape = Shape(_operation("batch", Kind.WRITE), is_conditional=is_conditional)
+    shape = Shape(_operation("batch", Kind.WRITE, settleable=is_conditional), is_conditional=is_conditional)
     match = _BATCH.fullmatch(text)
     if is_conditional or match is None or match.group("type") == "COUNTER":
         return shape
