@@ -237,7 +237,7 @@ class FakeCassandra:
         """A rule for requests that are still to come; say with its methods what happens to them.
 
         The first rule that means a request is done. Without `opcode` only statements of the application are meant
-        (QUERY, EXECUTE, BATCH), and none that the driver runs on the tables of the system.
+        (QUERY, EXECUTE, BATCH), and none that drivers send by themselves: USE, and what reads the tables of the system.
 
         Args:
             pattern: A regular expression that is searched in the statement, in any case; or a predicate of the

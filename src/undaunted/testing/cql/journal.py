@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Executed", "Journal", "Request", "is_internal"]
 
-_SYSTEM = re.compile(r"\bsystem(?:_schema|_virtual_schema)?\s*\.", re.IGNORECASE)
+_INTERNAL = re.compile(r"^\s*USE\b|\bsystem(?:_schema|_virtual_schema)?\s*\.", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Request:
         page: Which page of a SELECT that is, from 1.
         keyspace: That the connection uses.
         at_s: When, by `time.monotonic`.
-        internal: Whether the driver asked for itself: handshakes, heartbeats, the tables of the system.
+        internal: Whether drivers ask for it by themselves: handshakes, heartbeats, the tables of the system, USE.
     """
 
     number: int
@@ -118,5 +118,5 @@ class Journal:
 
 
 def is_internal(text: str) -> bool:
-    """Whether a statement is about the tables of the system."""
-    return bool(_SYSTEM.search(text))
+    """Whether drivers send such a statement by themselves: about the tables of the system, and USE."""
+    return bool(_INTERNAL.search(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
     from cassandra.cluster import Session
 
     Connect = Callable[..., Session]
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    """Wait until something holds that another thread brings about."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, f"it has not come to be in {timeout_s} s"
+        time.sleep(0.002)
+
+
+@pytest.fixture(name="wait_for")
+def waiting() -> Callable[..., None]:
+    """`wait_for`, for tests."""
+    return wait_for
 
 
 @pytest.fixture(params=[4, 5], ids=["v4", "v5"])
@@ -43,7 +58,9 @@ def connect() -> Iterator[Connect]:
             points = fake.contact_points if only is None else [fake.nodes[only - 1].address]
             cluster = Cluster(points, port=fake.port, execution_profiles={EXEC_PROFILE_DEFAULT: profile}, **options)
             stack.callback(cluster.shutdown)
-            return cluster.connect()
+            session = cluster.connect()
+            wait_for(lambda: len(session.get_pool_state()) == (len(fake.nodes) if only is None else 1))
+            return session
 
         yield made
 

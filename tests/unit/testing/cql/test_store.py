@@ -1,4 +1,4 @@
-"""The store: the newest timestamp wins, conditions are decided, pages resume, mistakes are named as a server names them."""
+"""The store: the newest timestamp wins, conditions are decided, pages resume, mistakes are named as by a server."""
 
 from __future__ import annotations
 
@@ -173,13 +173,17 @@ class TestChanges:
 
     def test_a_batch_with_a_mistake_changes_nothing(self, run):
         with pytest.raises(Invalid, match="Undefined column name nosuch"):
-            run("BEGIN BATCH INSERT INTO t (k, v) VALUES (1, 'x'); INSERT INTO t (k, nosuch) VALUES (2, 3) APPLY BATCH;")
+            run(
+                "BEGIN BATCH INSERT INTO t (k, v) VALUES (1, 'x'); INSERT INTO t (k, nosuch) VALUES (2, 3) APPLY BATCH;"
+            )
         assert run("SELECT * FROM t") == []
 
     def test_a_batch_has_one_timestamp(self, run):
-        run("BEGIN UNLOGGED BATCH USING TIMESTAMP 7 INSERT INTO t (k, v) VALUES (1, 'x') UPDATE t SET w = 1 WHERE k = 1; APPLY BATCH")
+        both = "INSERT INTO t (k, v) VALUES (1, 'x') UPDATE t SET w = 1 WHERE k = 1;"
+        run(f"BEGIN UNLOGGED BATCH USING TIMESTAMP 7 {both} APPLY BATCH")
         assert run("SELECT writetime(v) AS v, writetime(w) AS w FROM t") == [{"v": 7, "w": 7}]
-        run("BEGIN COUNTER BATCH UPDATE hits SET n = n + 1 WHERE k = 1; UPDATE hits SET n = n + 1 WHERE k = 1; APPLY BATCH")
+        count = "UPDATE hits SET n = n + 1 WHERE k = 1;"
+        run(f"BEGIN COUNTER BATCH {count} {count} APPLY BATCH")
         assert run("SELECT n FROM hits") == [{"n": 2}]
 
     def test_truncate(self, run):
@@ -198,7 +202,9 @@ class TestConditions:
     def test_if(self, run):
         assert run("UPDATE t SET v = 'x' WHERE k = 1 IF v = 'old'") == [{"[applied]": False}]
         run("INSERT INTO t (k, v, w) VALUES (1, 'old', 3)")
-        assert run("UPDATE t SET v = 'x' WHERE k = 1 IF v = 'new' AND w > 2") == [{"[applied]": False, "v": "old", "w": 3}]
+        assert run("UPDATE t SET v = 'x' WHERE k = 1 IF v = 'new' AND w > 2") == [
+            {"[applied]": False, "v": "old", "w": 3}
+        ]
         assert run("UPDATE t SET v = 'x' WHERE k = 1 IF v IN ('old', 'new') AND w > 2") == [{"[applied]": True}]
         assert run("DELETE FROM t WHERE k = 1 IF v != 'x'") == [{"[applied]": False, "v": "x"}]
         assert run("DELETE w FROM t WHERE k = 1 IF w = 3") == [{"[applied]": True}]
@@ -223,7 +229,10 @@ class TestConditions:
 
     def test_a_batch_is_decided_as_a_whole(self, run):
         run("INSERT INTO wide (k, c, v) VALUES (1, 1, 'x')")
-        batch = "BEGIN BATCH UPDATE wide SET v = 'y' WHERE k = 1 AND c = 1 IF v = '{}'; INSERT INTO wide (k, c, v) VALUES (1, 2, 'z'); APPLY BATCH"
+        batch = (
+            "BEGIN BATCH UPDATE wide SET v = 'y' WHERE k = 1 AND c = 1 IF v = '{}'; "
+            "INSERT INTO wide (k, c, v) VALUES (1, 2, 'z'); APPLY BATCH"
+        )
         assert run(batch.format("no")) == [{"[applied]": False, "v": "x"}]
         assert run("SELECT count(*) FROM wide") == [{"count": 1}]
         assert run(batch.format("x")) == [{"[applied]": True}]
@@ -367,7 +376,9 @@ class TestSchema:
         run("ALTER TABLE t DROP w")
         run("ALTER TABLE t WITH comment = 'for tests' AND gc_grace_seconds = 5")
         assert run("SELECT * FROM t") == [{"k": 1, "extra": None, "more": None, "v": "x"}]
-        shown = run("SELECT comment, gc_grace_seconds FROM system_schema.tables WHERE keyspace_name='ks' AND table_name='t'")
+        shown = run(
+            "SELECT comment, gc_grace_seconds FROM system_schema.tables WHERE keyspace_name='ks' AND table_name='t'"
+        )
         assert shown == [{"comment": "for tests", "gc_grace_seconds": 5}]
 
     def test_types_of_users_grow(self, run):
