@@ -30,9 +30,13 @@ python_use_unqualified_type_names = True
 # stands in a signature for a type checker: names without a path, and modules that no page shows.
 nitpicky = True
 nitpick_ignore_regex = [
-    (r"py:.*", r"(bson|click|collections|contextlib|enum|gridfs|mongoengine|os|pathlib|pymongo|tenacity|types)(\..*)?"),
+    (r"py:.*", r"(bson|cassandra|click|collections|contextlib|enum|gridfs|mongoengine|os|pathlib)(\..*)?"),
+    (r"py:.*", r"(pymongo|tenacity|types)(\..*)?"),
     (r"py:(class|obj|exc)", r"[A-Z]\w*(\.args|\.kwargs)?"),
-    (r"py:class", r"undaunted\.(lab|mongodb)\.(database|failpoints|lab|transactions|verbs)\..*"),
+    (r"py:class", r"undaunted\.mongodb\.(database|transactions)\..*"),
+    (r"py:class", r"undaunted\.lab\.(cassandra_servers|cql|failpoints|lab|primaries|verbs)\..*"),
+    (r"py:class", r"(cql|socket|undaunted\.(cassandra|testing)|undaunted\.engine\.call)\..*"),
+    (r"py:class", r"Mapping\[str"),
 ]
 
 html_theme = "furo"

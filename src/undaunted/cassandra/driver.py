@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from undaunted.cassandra.health import Health
     from undaunted.config.cassandra import CassandraSettings, ConsistencySettings
 
-__all__ = ["Profiles", "cluster_of", "explain"]
+__all__ = ["Profiles", "cluster_of", "explain", "login_of", "revealed", "tls_of"]
 
 Profiles = dict[tuple[bool, str | None], Any]
 """What the driver is told of consistency, by ``(is a read, datacenter)``; None stands for home."""
 
 _RECONNECT_S = 1.0
 """A node that has come back is asked within this time, for ever: the driver's own waits grow to 10 minutes and end."""
+_FOR_EVER: Any = None
 _THREADS = 8
 """Pools are made here; a node that hangs while it is connected to must not keep the others waiting."""
 
@@ -58,7 +59,7 @@ def cluster_of(settings: CassandraSettings, health: Health) -> tuple[Any, NodeOr
         "contact_points": addresses,
         "port": addresses[0][1],
         "execution_profiles": {EXEC_PROFILE_DEFAULT: profiles[True, None]},
-        "reconnection_policy": ConstantReconnectionPolicy(_RECONNECT_S, max_attempts=None),
+        "reconnection_policy": ConstantReconnectionPolicy(_RECONNECT_S, max_attempts=_FOR_EVER),
         "connect_timeout": settings.heartbeat.timeout,
         "control_connection_timeout": settings.heartbeat.timeout,
         "idle_heartbeat_interval": settings.heartbeat.interval,
@@ -68,14 +69,11 @@ def cluster_of(settings: CassandraSettings, health: Health) -> tuple[Any, NodeOr
         "application_name": "undaunted",
     }
     if settings.credentials.username is not None:
-        password = settings.credentials.password
-        arguments["auth_provider"] = PlainTextAuthProvider(
-            settings.credentials.username, password.reveal() if password is not None else ""
-        )
-    context = _tls(settings)
+        arguments["auth_provider"] = login_of(settings)
+    context = tls_of(settings)
     if context is not None:
         arguments["ssl_context"] = context
-    arguments.update({name: _revealed(value) for name, value in settings.options.items()})
+    arguments.update({name: revealed(value) for name, value in settings.options.items()})
     return Cluster(**arguments), order, profiles
 
 
@@ -129,7 +127,14 @@ def _split(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _tls(settings: CassandraSettings) -> ssl.SSLContext | None:
+def login_of(settings: CassandraSettings) -> PlainTextAuthProvider | None:
+    """Who the application is to the nodes; None where it is nobody."""
+    user, password = settings.credentials.username, settings.credentials.password
+    return None if user is None else PlainTextAuthProvider(user, password.reveal() if password is not None else "")
+
+
+def tls_of(settings: CassandraSettings) -> ssl.SSLContext | None:
+    """How connections are encrypted; None where they are not."""
     tls = settings.tls
     if tls is None or not tls.enabled:
         return None
@@ -143,5 +148,6 @@ def _tls(settings: CassandraSettings) -> ssl.SSLContext | None:
     return context
 
 
-def _revealed(value: object) -> object:
+def revealed(value: object) -> object:
+    """An option's value, be it a secret."""
     return value.reveal() if hasattr(value, "reveal") else value

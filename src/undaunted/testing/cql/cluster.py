@@ -260,12 +260,12 @@ class FakeCassandra:
 
     @property
     def requests(self) -> Sequence[Request]:
-        """Statements of the application that arrived: QUERY, PREPARE, EXECUTE and BATCH, in order."""
+        """What arrived of the application (QUERY, PREPARE, EXECUTE and BATCH), in order."""
         return tuple(request for request in self._shared.journal.requests() if not request.internal)
 
     @property
     def traffic(self) -> Sequence[Request]:
-        """Everything that arrived: handshakes, heartbeats and the driver's own queries too."""
+        """What arrived at all, with handshakes, heartbeats and the driver's own queries."""
         return self._shared.journal.requests()
 
     @property
