@@ -20,15 +20,20 @@ __all__ = ["Budget"]
 
 
 class Budget:
-    """A bucket of tokens, safe to share between threads; `tokens` is never negative and never above the capacity."""
+    """A bucket of tokens, safe to share between threads; `tokens` is never negative and never above the capacity.
 
-    __slots__ = ("_capacity", "_clock", "_has_told", "_lock", "_policy", "_tokens", "_updated_s")
+    Attributes:
+        is_full: Whether a deposit would change nothing, as in a healthy cluster; read without a lock on each call.
+    """
+
+    __slots__ = ("_capacity", "_clock", "_has_told", "_lock", "_policy", "_tokens", "_updated_s", "is_full")
 
     def __init__(self, policy: BudgetPolicy, clock: Clock = SYSTEM_CLOCK) -> None:
         self._policy = policy
         self._clock = clock
         self._capacity = policy.capacity
         self._tokens = policy.capacity
+        self.is_full = True
         self._updated_s = clock.monotonic()
         self._has_told = False
         self._lock = threading.Lock()
@@ -47,8 +52,7 @@ class Budget:
 
     def deposit(self) -> None:
         """Put back what a success earns."""
-        # A full bucket, the state of a healthy cluster, needs no lock: nothing would change.
-        if self._tokens >= self._capacity:
+        if self.is_full:
             return
         with self._lock:
             self._refill()
@@ -67,6 +71,7 @@ class Budget:
             if self._tokens < cost:
                 return False
             self._tokens -= cost
+            self.is_full = False
             return True
 
     def tell_empty(self) -> bool:
@@ -80,6 +85,7 @@ class Budget:
         """Begin anew: another thread of the parent may have held the lock."""
         self._lock = threading.Lock()
         self._tokens = self._capacity
+        self.is_full = True
         self._updated_s = self._clock.monotonic()
         self._has_told = False
 
@@ -92,5 +98,6 @@ class Budget:
 
     def _add(self, tokens: float) -> None:
         self._tokens = min(self._capacity, self._tokens + tokens)
+        self.is_full = self._tokens >= self._capacity
         if self._has_told and self._tokens >= self._capacity / 2:
             self._has_told = False

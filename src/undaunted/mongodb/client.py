@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pymongo
 from pymongo import errors as driver
 from pymongo.mongo_client import MongoClient as DriverClient
-from pymongo.read_preferences import Nearest, PrimaryPreferred, ReadPreference, SecondaryPreferred
+from pymongo.read_preferences import Nearest, ReadPreference, SecondaryPreferred
 
 from undaunted.core.operation import Kind, Operation
 from undaunted.engine import sync
@@ -19,7 +19,7 @@ from undaunted.engine.context import IN_FORCE
 from undaunted.mongodb import scope, seams
 from undaunted.mongodb.database import Database
 from undaunted.mongodb.errors import CredentialsRefused
-from undaunted.mongodb.execution import Execution, Given, at_least
+from undaunted.mongodb.execution import FALLBACK, Execution, Given, at_least
 from undaunted.mongodb.operations import GET_MORE, describe
 from undaunted.mongodb.topology import TopologyWatch, default_guard
 
@@ -36,7 +36,13 @@ if TYPE_CHECKING:
 
 __all__ = ["MongoClient"]
 
-_DEFAULTS = {"heartbeatFrequencyMS": 1000, "connectTimeoutMS": 2000, "connect": False, "w": "majority"}
+_DEFAULTS = {
+    "heartbeatFrequencyMS": 1000,
+    "connectTimeoutMS": 2000,
+    "connect": False,
+    "w": "majority",
+    "maxAdaptiveRetries": 0,  # the driver takes a refused connection for overload, waits, and asks the dead node again
+}
 
 _ASK_PRIMARY = Operation(name="hello", kind=Kind.READ, idempotent=True, patient=True)
 _LOGIN_REFUSED = 18
@@ -50,7 +56,7 @@ _CONNECTS = 3
 """What a connection may cost, in times of ``connectTimeoutMS``: TCP, TLS or a second address, and the first hello. With
 a deadline shorter than that, each attempt pays for a timeout of its own."""
 
-_READS = {"fallback": PrimaryPreferred(), "replica": SecondaryPreferred(), "any": Nearest()}
+_READS = {"fallback": FALLBACK, "replica": SecondaryPreferred(), "any": Nearest()}
 _PRIMARY_MODE = ReadPreference.PRIMARY.mode
 _FAREWELL_S = 1.0
 """What sessions and cursors on the servers are worth when a client is closed; servers forget them by themselves."""
@@ -66,7 +72,7 @@ class MongoClient(DriverClient[dict[str, Any]]):
     Give it to MongoEngine as ``mongo_client_class``, or let `undaunted.configure` do so; it takes every argument
     of pymongo's client. Where the caller leaves them open it sets ``heartbeatFrequencyMS=1000`` and
     ``connectTimeoutMS=2000`` (a frozen node is noticed within 3 s, measured, instead of 24 s), ``w="majority"``
-    (so that no failover loses what was acknowledged) and ``connect=False`` (so that a process starts without its
+    (so that no failover loses what was acknowledged), ``maxAdaptiveRetries=0`` (so that retries have one owner) and ``connect=False`` (so that a process starts without its
     cluster).
 
     Args:
@@ -226,7 +232,8 @@ class MongoClient(DriverClient[dict[str, Any]]):
             except Exception as error:  # noqa: BLE001  # `faults` says what it means
                 failed = error
             else:
-                guard.budget.deposit()
+                if not guard.budget.is_full:
+                    guard.budget.deposit()
                 return result
             try:
                 return self._go_on(execution, failed)  # outside of the handler, as in `engine.sync.run`

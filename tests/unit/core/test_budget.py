@@ -41,6 +41,24 @@ def test_successes_and_time_fill_it_up_to_its_capacity() -> None:
     assert budget.tokens == 3
 
 
+def test_whether_it_is_full_is_known_without_asking() -> None:
+    clock = VirtualClock()
+    budget = Budget(BudgetPolicy(capacity=3, deposit=0.1, refill_per_s=1.0), clock)
+    assert budget.is_full
+    assert not budget.pay(4)
+    assert budget.is_full
+    budget.pay(1)
+    assert not budget.is_full
+    budget.deposit()
+    assert not budget.is_full
+    clock.advance(1)
+    budget.deposit()
+    assert budget.is_full
+    budget.pay(3)
+    budget.after_fork_in_child()
+    assert budget.is_full
+
+
 def test_what_costs_nothing_is_always_paid() -> None:
     budget = Budget(BudgetPolicy(capacity=0), VirtualClock())
     assert budget.can_pay(0)
