@@ -72,8 +72,9 @@ class MongoClient(DriverClient[dict[str, Any]]):
     Give it to MongoEngine as ``mongo_client_class``, or let `undaunted.configure` do so; it takes every argument
     of pymongo's client. Where the caller leaves them open it sets ``heartbeatFrequencyMS=1000`` and
     ``connectTimeoutMS=2000`` (a frozen node is noticed within 3 s, measured, instead of 24 s), ``w="majority"``
-    (so that no failover loses what was acknowledged), ``maxAdaptiveRetries=0`` (so that retries have one owner) and ``connect=False`` (so that a process starts without its
-    cluster).
+    (so that no failover loses what was acknowledged), ``maxAdaptiveRetries=0`` (so that retries have one
+    owner, and a refused connection is not waited out as if it were overload) and ``connect=False`` (so that a process
+    starts without its cluster).
 
     Args:
         guard: What the calls of this cluster are guarded with; made with the default policy when left out.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pymongo
 from pymongo import errors as driver
+from pymongo.read_preferences import PrimaryPreferred, SecondaryPreferred
 
 from undaunted.engine.call import current_call
 from undaunted.mongodb.operations import describe
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
     from undaunted.engine.guard import Guard
     from undaunted.mongodb.client import MongoClient
 
-__all__ = ["Execution", "Given", "HandBack", "at_least"]
+__all__ = ["FALLBACK", "Execution", "Given", "HandBack", "at_least"]
+
+FALLBACK = PrimaryPreferred()
+"""Where a read goes under ``reads = "fallback"``, at first."""
+
+_ELSEWHERE = SecondaryPreferred()
+"""Where it goes once its first try has failed: the monitor may hold the primary for alive for a while yet."""
 
 _AT_LEAST_S = 0.001
 _PROMPT_S = 0.05
@@ -89,6 +96,8 @@ class Execution:
     def __call__(self, call: Call) -> Any:
         """Run the command once, within what is left of the call's deadline."""
         self.runs += 1
+        if self.runs > 1 and self.read_pref is FALLBACK:
+            self.read_pref = _ELSEWHERE
         self.node = None
         self.hands_back = self.hands_back and self.is_numbered is None
         self.began_s, self.until_s = call.started_s, call.deadline_s
