@@ -74,7 +74,7 @@ class FakeCassandra:
         credentials = None if user is None or password is None else (user, password)
         self._reservation = reserve(len(homes), port)
         self._shared = Shared(
-            Database(self._now_s),
+            Database(self._now_s, list(dict.fromkeys(homes))),
             LoopThread(f"fake {cluster_name}"),
             credentials=credentials,
             check_replicas=check_replicas,

@@ -78,10 +78,11 @@ class Database:
 
     Args:
         now_s: The clock that ends what has a time to live; seconds since 1970.
+        datacenters: That a replication may name; empty lets it name any.
     """
 
-    def __init__(self, now_s: Callable[[], float] = time.time) -> None:
-        self.schema = Schema()
+    def __init__(self, now_s: Callable[[], float] = time.time, datacenters: Sequence[str] = ()) -> None:
+        self.schema = Schema(datacenters)
         self._now_s = now_s
         self._latest = 0
         self._system = {keyspace.name: keyspace for keyspace in about_schema(self.schema)}

@@ -58,18 +58,18 @@ def _create_keyspace(schema: Schema, statement: CreateKeyspace, _used: str | Non
         if statement.if_not_exists:
             return Void()
         raise AlreadyExists(f"Cannot add existing keyspace '{statement.name}'", keyspace=statement.name)
-    replication, durable = _replication(statement.options, {})
+    replication, durable = _replication(schema, statement.options, {})
     schema.keyspaces[statement.name] = Keyspace(name=statement.name, replication=replication, durable_writes=durable)
     return SchemaChange("CREATED", "KEYSPACE", statement.name)
 
 
 def _alter_keyspace(schema: Schema, statement: AlterKeyspace, _used: str | None) -> Result:
     keyspace = _keyspace(schema, statement.name)
-    keyspace.replication, keyspace.durable_writes = _replication(statement.options, keyspace.replication)
+    keyspace.replication, keyspace.durable_writes = _replication(schema, statement.options, keyspace.replication)
     return SchemaChange("UPDATED", "KEYSPACE", keyspace.name)
 
 
-def _replication(options: Any, old: dict[str, str]) -> tuple[dict[str, str], bool]:
+def _replication(schema: Schema, options: Any, old: dict[str, str]) -> tuple[dict[str, str], bool]:
     unknown = set(options) - {"replication", "durable_writes"}
     if unknown:
         raise ConfigError(f"Unknown property '{min(unknown)}'")
@@ -81,8 +81,23 @@ def _replication(options: Any, old: dict[str, str]) -> tuple[dict[str, str], boo
         raise ConfigError(f"Unable to find replication strategy class 'org.apache.cassandra.locator.{short}'")
     if short == "SimpleStrategy" and "replication_factor" not in replication:
         raise ConfigError("SimpleStrategy requires a replication_factor strategy option.")
+    if short == "NetworkTopologyStrategy":
+        replication = _by_datacenter(schema, replication)
     replication["class"] = f"org.apache.cassandra.locator.{short}"
     return replication, bool(options.get("durable_writes", True))
+
+
+def _by_datacenter(schema: Schema, replication: dict[str, str]) -> dict[str, str]:
+    """A factor for each datacenter; ``replication_factor`` stands for all that are not named."""
+    named = {home: factor for home, factor in replication.items() if home not in {"class", "replication_factor"}}
+    if not schema.datacenters:
+        return replication
+    for home in named:
+        if home not in schema.datacenters:
+            raise ConfigError(f"Unrecognized strategy option {{{home}}} passed to NetworkTopologyStrategy")
+    if "replication_factor" in replication:
+        named = {home: named.get(home, replication["replication_factor"]) for home in schema.datacenters}
+    return named
 
 
 def _create_table(schema: Schema, statement: CreateTable, used: str | None) -> Result:

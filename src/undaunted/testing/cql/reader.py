@@ -65,8 +65,9 @@ class Reader:
 
     def is_next(self, *words: str) -> bool:
         """Whether these words or marks come next."""
-        tokens = self._tokens[self._at : self._at + len(words)]
-        return [token.upper for token in tokens] == list(words)
+        if self._tokens[self._at].upper != words[0]:
+            return False
+        return all(token.upper == word for token, word in zip(self._tokens[self._at :], words, strict=False))
 
     def accept(self, *words: str) -> bool:
         """Take them if they come next."""

@@ -14,11 +14,19 @@ from undaunted.testing.cql.scalars import SCALARS
 from undaunted.testing.cql.types import CqlType, scalar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from undaunted.testing.cql.statements import Name, TypeName
 
 __all__ = ["Column", "Keyspace", "Kind", "Schema", "Table"]
+
+_SIMPLE = "org.apache.cassandra.locator.SimpleStrategy"
+_OF_THE_SERVER = {
+    "system_auth": {"class": _SIMPLE, "replication_factor": "1"},
+    "system_distributed": {"class": _SIMPLE, "replication_factor": "3"},
+    "system_traces": {"class": _SIMPLE, "replication_factor": "2"},
+}
+"""Keyspaces that a server has from the first, and whose replication is the operator's to alter."""
 
 Kind = Literal["partition_key", "clustering", "static", "regular"]
 
@@ -141,14 +149,21 @@ class Keyspace:
     @property
     def is_system(self) -> bool:
         """Whether it is of the server itself."""
-        return self.name.startswith("system")
+        return self.name in {"system", "system_schema", "system_virtual_schema"}
 
 
 class Schema:
-    """All keyspaces by name."""
+    """All keyspaces by name.
 
-    def __init__(self) -> None:
-        self.keyspaces: dict[str, Keyspace] = {}
+    Args:
+        datacenters: That a replication may name; empty lets it name any.
+    """
+
+    def __init__(self, datacenters: Sequence[str] = ()) -> None:
+        self.datacenters = datacenters
+        self.keyspaces: dict[str, Keyspace] = {
+            name: Keyspace(name=name, replication=dict(replication)) for name, replication in _OF_THE_SERVER.items()
+        }
 
     def keyspace(self, name: str | None) -> Keyspace:
         """A keyspace.

@@ -138,7 +138,7 @@ def about_schema(schema: Schema) -> list[Keyspace]:
             "keyspaces",
             "keyspace_name text",
             "durable_writes boolean replication frozen_map",
-            lambda: map(_keyspace_row, schema.keyspaces.values()),
+            lambda: map(_keyspace_row, (*_own_keyspaces(), *schema.keyspaces.values())),
         ),
         _table("system_schema", "tables", by_table, _TABLE_COLUMNS, lambda: map(_table_row, _tables(schema))),
         _table(
@@ -223,6 +223,10 @@ _DEFAULTS: dict[str, Any] = {
     "read_repair_chance": 0.0,
     "speculative_retry": "99p",
 }
+
+
+def _own_keyspaces() -> list[Keyspace]:
+    return [Keyspace(name=name, replication=_LOCAL_REPLICATION) for name in ("system", "system_schema")]
 
 
 def _tables(schema: Schema) -> list[Table]:

@@ -34,16 +34,13 @@ class Token:
         kind: Which group of the pattern.
         text: As it is written; of strings and quoted names what they stand for.
         at: Where it begins.
+        upper: A word or mark in capitals; of all else nothing, so that a string is never taken for a word.
     """
 
     kind: str
     text: str
     at: int
-
-    @property
-    def upper(self) -> str:
-        """A word or mark in capitals; of all else nothing, so that a string is never taken for a word."""
-        return self.text.upper() if self.kind in {"word", "mark"} else ""
+    upper: str
 
 
 def tokenize(text: str) -> list[Token]:
@@ -60,9 +57,11 @@ def tokenize(text: str) -> list[Token]:
             raise Malformed(f"line 1:{at} no viable alternative at character '{text[at]}'")
         kind = match.lastgroup or ""
         if kind != "skip":
-            found.append(Token(kind, _meaning(kind, match.group()), at))
+            written = match.group()
+            upper = written.upper() if kind in {"word", "mark"} else ""
+            found.append(Token(kind, _meaning(kind, written), at, upper))
         at = match.end()
-    found.append(Token("end", "<EOF>", at))
+    found.append(Token("end", "<EOF>", at, ""))
     return found
 
 

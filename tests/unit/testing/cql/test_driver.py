@@ -10,7 +10,7 @@ import pytest
 from cassandra import AlreadyExists, ConsistencyLevel, InvalidRequest
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import Cluster, NoHostAvailable
-from cassandra.protocol import SyntaxException
+from cassandra.protocol import ConfigurationException, SyntaxException
 from cassandra.query import UNSET_VALUE, BatchStatement, BatchType, SimpleStatement
 
 from undaunted.testing.cql import FakeCassandra, FakeCassandraError
@@ -47,6 +47,23 @@ def test_several_datacenters_share_the_ring(connect):
         for key in range(20):
             replicas = metadata.get_replicas("ks", key.to_bytes(4, "big"))
             assert sorted(host.datacenter for host in replicas) == ["east", "east", "west", "west"]
+
+
+def test_a_replication_names_datacenters_that_are_there(connect):
+    with FakeCassandra(datacenters={"east": 1, "west": 1}) as fake:
+        session = connect(fake)
+        create = "CREATE KEYSPACE {} WITH replication = {{'class': 'NetworkTopologyStrategy', {}}}"
+        session.execute(create.format("a", "'replication_factor': 1"))
+        session.execute(create.format("b", "'replication_factor': 1, 'east': 3"))
+        session.execute(
+            "ALTER KEYSPACE system_auth WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 2}"
+        )
+        keyspaces = session.cluster.metadata.keyspaces
+        assert keyspaces["a"].replication_strategy.dc_replication_factors == {"east": 1, "west": 1}
+        assert keyspaces["b"].replication_strategy.dc_replication_factors == {"east": 3, "west": 1}
+        assert keyspaces["system_auth"].replication_strategy.replication_factor == 2
+        with pytest.raises(ConfigurationException, match=r"\{south\}"):
+            session.execute(create.format("c", "'south': 1"))
 
 
 def test_metadata_of_the_schema(session):

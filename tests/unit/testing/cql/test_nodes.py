@@ -296,6 +296,7 @@ def test_a_port_that_is_taken_everywhere_is_named():
             FakeCassandra(port=port)
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_holds_no_port_open_and_cannot_use_the_cluster(fake):
     if not hasattr(os, "fork"):
         pytest.fail("this platform has no fork, and the test proves nothing")
