@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import cassandra
 from cassandra import WriteType, protocol
 from cassandra.cluster import NoHostAvailable
-from cassandra.connection import ConnectionBusy, ConnectionException
+from cassandra.connection import ConnectionBusy, ConnectionException, ProtocolError
 from cassandra.pool import NoConnectionsAvailable
 
 from undaunted.core.attempt import Failure
@@ -46,9 +46,11 @@ _REFUSED = (
 
 _MAYBE = (
     cassandra.OperationTimedOut, cassandra.Timeout, cassandra.CoordinationFailure, ConnectionException,
-    protocol.ServerError, protocol.TruncateError, protocol.ErrorMessage, OSError, EOFError,
+    ProtocolError, protocol.ServerError, protocol.TruncateError, protocol.ErrorMessage, OSError, EOFError,
 )  # fmt: skip
 """It was on its way, and what it did is not known. An error code that is not known counts among these."""
+
+_WORST_FIRST = (Fault.UNKNOWN, Fault.PERMANENT, Fault.SHED, Fault.NOT_SENT)
 
 
 def fault_of(error: BaseException, operation: Operation, *, sent: bool) -> Fault:  # noqa: PLR0911  # a table
@@ -74,7 +76,9 @@ def fault_of(error: BaseException, operation: Operation, *, sent: bool) -> Fault
         return Fault.PERMANENT
     if isinstance(error, _MAYBE):
         return Fault.UNKNOWN if sent or is_answer(error) else Fault.NOT_SENT
-    return Fault.PERMANENT
+    # None of the driver's: before it was sent the values were wrong; behind a write it is an answer that nobody could
+    # read, and so does not say whether it was applied.
+    return Fault.UNKNOWN if sent and operation.kind is Kind.WRITE else Fault.PERMANENT
 
 
 def classify(error: BaseException, call: Call) -> Failure:
@@ -102,7 +106,7 @@ def _fault_of_no_host(error: NoHostAvailable, operation: Operation, *, sent: boo
     if not sent:
         return Fault.NOT_SENT
     faults = {fault_of(one, operation, sent=True) for one in inner if isinstance(one, BaseException)}
-    return Fault.UNKNOWN if not faults or Fault.UNKNOWN in faults else faults.pop()
+    return next((fault for fault in _WORST_FIRST if fault in faults), Fault.UNKNOWN)
 
 
 def _fault_of_unavailable(error: cassandra.Unavailable, operation: Operation) -> Fault:

@@ -23,17 +23,20 @@ from cassandra import ConsistencyLevel
 from cassandra.cqlengine.statements import AssignmentClause, InsertStatement, UpdateStatement
 from cassandra.query import SimpleStatement
 
-from undaunted.cassandra.faults import is_answer
+from undaunted.cassandra.faults import fault_of, is_answer
+from undaunted.cassandra.operations import shape_of
+from undaunted.cassandra.request import Request
+from undaunted.core.backoff import full_jitter_s
+from undaunted.core.fault import Fault
 from undaunted.engine.guard import NOT_APPLIED, UNDECIDED
 
 if TYPE_CHECKING:
-    from undaunted.cassandra.request import Request
     from undaunted.core.attempt import Failure
     from undaunted.engine.call import Call
 
 __all__ = ["Applied", "settle"]
 
-_MOST_READS = 3
+_MOST_READS = 5
 
 
 class Applied:
@@ -112,20 +115,25 @@ def _read(call: Call, request: Request, model: Any, keys: dict[str, Any]) -> lis
         consistency_level=profile.serial_consistency_level or ConsistencyLevel.LOCAL_SERIAL,
     )
     query.routing_key, query.keyspace = request.query.routing_key, request.query.keyspace
-    values = [_plain(value) for value in keys.values()]
-    driver = session.link.driver(call)
-    for _, host in zip(range(_MOST_READS), session.link.policy.make_query_plan(None, query), strict=False):
-        remaining_s = call.remaining_s()
-        if remaining_s <= 0:
-            return None
-        if host in session.health.sick:
-            continue
+    shape = shape_of(str(query.query_string))
+    read = Request(
+        session,
+        query,
+        [_plain(value) for value in keys.values()],
+        shape=shape,
+        timeout_s=request.timeout_s,
+        options={"execution_profile": profile},
+        origin=None,
+    )
+    for retries in range(_MOST_READS):
         try:
-            timeout_s = min(request.timeout_s or remaining_s, remaining_s)
-            future = driver.execute_async(query, values, timeout=timeout_s, host=host, execution_profile=profile)
-            return list(future.result())
-        except Exception:  # noqa: BLE001, S112  # the next node may answer; that none did is told as not known
-            continue
+            return list(read.attempt(call))  # it waits for a node where none can be asked
+        except Exception as error:  # noqa: BLE001  # the next node may answer; that none did is told as not known
+            if fault_of(error, shape.operation, sent=True) is Fault.PERMANENT:
+                return None
+        call.guard.sleep(min(full_jitter_s(call.policy.backoff, retries, call.guard.chance()), call.remaining_s()))
+        if call.remaining_s() <= 0:
+            return None
     return None
 
 
