@@ -101,6 +101,10 @@ def arguments(
         # A secondary that fetches from a frozen node gives up after this plus half an election timeout; the default
         # of 5 s would hold up majority writes for as long, though there is a new primary.
         "oplogNetworkTimeoutBufferSeconds": "1",
+        # Then it tries the same node once more, for this plus the above; the default of 2 s would last beyond the
+        # election. It must not be spared that try: until the survivors know that the node is gone, they may choose it
+        # again, and then for 30 s.
+        "oplogRetriedFindMaxSeconds": "1",
         # A secondary that has just lost its source looks for another one every 50 ms, and not every second.
         "failpoint.forceBgSyncSyncSourceRetryWaitMS": "{mode: 'alwaysOn', data: {sleepMS: 50}}",
         "shutdownTimeoutMillisForSignaledShutdown": "100",  # the default lets clients go for 15 s before it ends

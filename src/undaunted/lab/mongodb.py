@@ -29,7 +29,9 @@ __all__ = ["MongoLab"]
 
 _HELLO_TIMEOUT_S = 1.0
 _COMMAND_TIMEOUT_S = 15.0
-_HEARTBEAT_MS = 500
+_HEARTBEAT_MS = 100
+"""After a freeze, a survivor that replicated from the frozen node tells how far it is by nothing but heartbeats for up
+to 30 s (a fixed timeout of the server's), so each majority write there waits for one."""
 
 
 class MongoLab(FailPoints, Primaries, Lab):
