@@ -96,6 +96,7 @@ class FakeCassandra:
             )
         ]
         self._shared.nodes = tuple(FakeNode(member, members, self._shared) for member in members)
+        self._shared.thread.call(lambda: self._shared.thread.loop.set_exception_handler(self._shared.failed_in_loop))
         self._shared.thread.call(self._start_all)
         _alive.add(self)
 

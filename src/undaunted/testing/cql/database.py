@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from undaunted.testing.cql.changes import apply, plan
+from undaunted.testing.cql.changes import plan
+from undaunted.testing.cql.conditions import apply
 from undaunted.testing.cql.definitions import define
 from undaunted.testing.cql.errors import Invalid
 from undaunted.testing.cql.markers import key_markers, markers

@@ -67,7 +67,8 @@ class Reader:
         """Whether these words or marks come next."""
         if self._tokens[self._at].upper != words[0]:
             return False
-        return all(token.upper == word for token, word in zip(self._tokens[self._at :], words, strict=False))
+        tokens = self._tokens[self._at : self._at + len(words)]
+        return len(words) == 1 or [token.upper for token in tokens] == list(words)
 
     def accept(self, *words: str) -> bool:
         """Take them if they come next."""

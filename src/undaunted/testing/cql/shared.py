@@ -8,10 +8,12 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from undaunted.testing.cql import replicas
+from undaunted.testing.cql.errors import FakeCassandraError
 from undaunted.testing.cql.journal import Journal
 from undaunted.testing.cql.scripts import Scripts
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Sequence
 
     from undaunted.testing.cql.database import Database
@@ -93,6 +95,10 @@ class Shared:
             if node.state in {"up", "binary disabled"}:
                 node.member.schema_version = self.schema_version
             node.push("SCHEMA_CHANGE", change.encode())
+
+    def failed_in_loop(self, _loop: AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Keep what the event loop caught."""
+        self.failed(context.get("exception") or FakeCassandraError(context["message"]))
 
     def failed(self, error: BaseException | None) -> None:
         """Keep what went wrong in the fake itself, for the test."""

@@ -361,6 +361,16 @@ def test_a_fault_of_the_fake_itself_reaches_the_test(connect):
     assert isinstance(raised.value.__cause__, KeyError)
 
 
+def test_a_fault_outside_of_any_statement_reaches_the_test_too(monkeypatch, wait_for):
+    fake = FakeCassandra(1)
+    monkeypatch.setattr(fake.nodes[0]._answers, "read", lambda *_: 1 / 0)
+    with dial(fake, 1) as client:
+        client.sendall(struct.pack(">BBhBi", 4, 0, 0, 5, 0))
+        wait_for(fake._shared.failures)
+    with pytest.raises(FakeCassandraError, match="ZeroDivisionError"):
+        fake.close()
+
+
 def test_a_failing_test_keeps_its_own_error():
     with pytest.raises(ZeroDivisionError), FakeCassandra(1) as fake:
         fake._shared.failed(ValueError("hidden by what the test itself raises"))
