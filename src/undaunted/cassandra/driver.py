@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import cassandra
 from cassandra import ConsistencyLevel
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
+from cassandra.connection import ConnectionException, ProtocolError
 from cassandra.policies import ConstantReconnectionPolicy
 from cassandra.protocol import ProtocolException
 from cassandra.query import dict_factory
@@ -16,19 +18,34 @@ from cassandra.query import dict_factory
 from undaunted.cassandra.errors import CredentialsRefused, UnusableCluster
 from undaunted.cassandra.policies import NodeOrder, NoRetry
 from undaunted.cassandra.scope import Timestamps
+from undaunted.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from undaunted.cassandra.health import Health
     from undaunted.config.cassandra import CassandraSettings, ConsistencySettings
 
-__all__ = ["Profiles", "cluster_of", "explain", "login_of", "revealed", "tls_of"]
+__all__ = ["Profiles", "check_datacenters", "cluster_of", "explain", "login_of", "revealed", "said_by", "tls_of"]
+
+_LOG = logging.getLogger("undaunted.cassandra")
 
 Profiles = dict[tuple[bool, str | None], Any]
 """What the driver is told of consistency, by ``(is a read, datacenter)``; None stands for home."""
 
 _RECONNECT_S = 1.0
 """A node that has come back is asked within this time, for ever: the driver's own waits grow to 10 minutes and end."""
+_WORDS: tuple[tuple[Any, str], ...] = (
+    (ConnectionRefusedError, "refuses connections"),
+    (ssl.SSLCertVerificationError, "has a certificate that is not trusted"),
+    (ssl.SSLError, "does not agree on TLS"),
+    ((cassandra.OperationTimedOut, TimeoutError), "does not answer in time"),
+    ((ProtocolError, UnicodeDecodeError), "speaks another protocol"),
+    (cassandra.UnresolvableContactPoints, "no name has an address"),
+    (ConnectionException, "closes the connection"),
+    (OSError, "cannot be reached"),
+)
+"""What became of an attempt to connect, in words."""
 _FOR_EVER: Any = None
+_LEAST_VERSION = 3
 _THREADS = 8
 """Pools are made here; a node that hangs while it is connected to must not keep the others waiting."""
 
@@ -51,7 +68,17 @@ def _profiles(settings: CassandraSettings, order: NodeOrder) -> Profiles:
 
 
 def cluster_of(settings: CassandraSettings, health: Health) -> tuple[Any, NodeOrder, Profiles]:
-    """An unconnected cluster, the policy that orders its nodes, and what the driver is told of consistency."""
+    """An unconnected cluster, the policy that orders its nodes, and what the driver is told of consistency.
+
+    Raises:
+        UnusableCluster: An option cannot be what it is.
+    """
+    version = settings.options.get("protocol_version", _LEAST_VERSION)
+    if not isinstance(version, int) or version < _LEAST_VERSION:
+        raise UnusableCluster(
+            f"clusters.{settings.name}.options.protocol_version: found {version!r}, and write timestamps need a number "
+            f"from {_LEAST_VERSION} up. Leave it out, and the newest that both sides know is agreed on."
+        )
     order = NodeOrder(health, settings.local_datacenter, tuple(settings.remote_datacenters))
     profiles = _profiles(settings, order)
     addresses = [_split(address) for address in settings.nodes]
@@ -79,6 +106,8 @@ def cluster_of(settings: CassandraSettings, health: Health) -> tuple[Any, NodeOr
 
 def explain(name: str, settings: CassandraSettings, error: Exception, cluster: Any) -> Exception | None:
     """What a failure to connect means, where no further try can mend it; else None."""
+    if isinstance(error, ConfigurationError):
+        return error
     where = f"clusters.{name}"
     inner = list(error.errors.values()) if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict) else []
     if any(isinstance(one, cassandra.AuthenticationFailed) for one in [error, *inner]):
@@ -97,12 +126,52 @@ def explain(name: str, settings: CassandraSettings, error: Exception, cluster: A
     return unusable
 
 
+def said_by(error: Exception) -> str:
+    """What the contact points have said, in words: of each its address and what it did."""
+    said = error.errors if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict) else {}
+    if not said:
+        return _in_words(error)
+    return ", ".join(f"{node} {_in_words(one)}" for node, one in said.items())
+
+
+def _in_words(error: BaseException) -> str:
+    for kinds, words in _WORDS:
+        if isinstance(error, kinds):
+            return words
+    return f"fails with {type(error).__name__}"
+
+
+def check_datacenters(settings: CassandraSettings, cluster: Any) -> None:
+    """Make sure that the nodes stand where the settings say.
+
+    Raises:
+        UnusableCluster: There is no such datacenter as the local one.
+    """
+    where = f"clusters.{settings.name}"
+    told = _about_datacenter(where, settings, cluster)
+    if told is not None:
+        raise UnusableCluster(told)
+    known = _datacenters(cluster)
+    for name in settings.remote_datacenters:
+        if name not in known:  # it may be added later on, so this is no error
+            _LOG.warning(
+                "%s.remote_datacenters: there is no datacenter %r; the nodes stand in %s. Correct the name.",
+                where,
+                name,
+                ", ".join(known),
+            )
+
+
+def _datacenters(cluster: Any) -> list[str]:
+    return sorted({host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter})
+
+
 def _about_datacenter(where: str, settings: CassandraSettings, cluster: Any) -> str | None:
     """The driver asks no node of another datacenter, and so silently has none when the name is wrong."""
     wanted = settings.local_datacenter
     if wanted is None or cluster is None:
         return None
-    known = sorted({host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter})
+    known = _datacenters(cluster)
     if not known or wanted in known:
         return None
     return (

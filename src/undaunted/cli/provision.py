@@ -1,22 +1,25 @@
-"""`undaunted provision`: shows what would bring the replica sets to the settings, and does it when told to."""
+"""`undaunted provision`: shows what would bring the clusters to the settings, and does it when told to.
+
+What is done is the backend's own, in ``undaunted.<backend>.provision.command``; how it is told is the same for all.
+"""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import click
 
 from undaunted.config.loading import load
 from undaunted.core.durations import seconds
-from undaunted.errors import ConfigurationError
+from undaunted.errors import ConfigurationError, UndauntedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from undaunted.config import MongoDBSettings, Settings
-    from undaunted.mongodb.provision import Plan
+    from undaunted.config import ClusterSettings, Settings
 
 __all__ = ["provision"]
 
@@ -28,21 +31,50 @@ INTERRUPTED = 130
 """Exit codes: nothing to do, or done; changes are planned and --apply was not given; something was refused, failed or
 is out of reach; the settings are wrong; Ctrl-C."""
 
+_NEEDS = {"cassandra": ("cassandra",), "mongodb": ("pymongo", "mongoengine")}
+"""The backends that can be provisioned, and the packages that each needs for it."""
+
 _Told = dict[str, Any]
+
+
+class _Plan(Protocol):
+    """What a backend means to do."""
+
+    @property
+    def steps(self) -> Sequence[Any]: ...
+    @property
+    def refusals(self) -> Sequence[str]: ...
+    @property
+    def unreachable(self) -> Sequence[tuple[str, str]]: ...
+    @property
+    def warnings(self) -> Sequence[str]: ...
+
+
+class _Provisioning(Protocol):
+    """What a backend's ``opened(settings)`` gives for the time of its block."""
+
+    def plan(self, *, force: bool) -> _Plan: ...
+    def apply(self, made: Any, *, timeout_s: float, tell: Callable[[int, object], None]) -> None: ...
+    def heading(self, made: Any) -> str: ...
+    def facts(self, made: Any) -> Mapping[str, Any]: ...
+    def told(self, step: Any) -> Mapping[str, Any]: ...
 
 
 @click.command()
 @click.argument("clusters", nargs=-1, metavar="[CLUSTER]...")
 @click.option("--apply", "is_to_apply", is_flag=True, help="Take the steps of the plan.")
+@click.option("--force", is_flag=True, help="Also take replicas away (Cassandra); a MongoDB set is never forced.")
 @click.option("--timeout", default="10m", show_default=True, help="How long one step may take, such as copying data.")
 @click.option("--file", type=click.Path(), help="The settings file; else it is looked for.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def provision(*, clusters: tuple[str, ...], is_to_apply: bool, timeout: str, file: str | None, as_json: bool) -> None:
-    """Make MongoDB replica sets what the settings say: the CLUSTERs named, else all.
+def provision(
+    *, clusters: tuple[str, ...], is_to_apply: bool, force: bool, timeout: str, file: str | None, as_json: bool
+) -> None:
+    """Make MongoDB replica sets and Cassandra keyspaces what the settings say: of the CLUSTERs named, else of all.
 
-    Without --apply it only shows its plan. It never forces a change, and refuses what would leave no majority. Exit
-    codes: 0 nothing to do, or done; 1 changes are planned; 2 refused, failed, or a node is out of reach; 3 wrong
-    settings.
+    Without --apply it only shows its plan. It refuses what would leave no majority or, without --force, fewer
+    replicas. Exit codes: 0 nothing to do, or done; 1 changes are planned; 2 refused, failed, or a node is out of
+    reach; 3 wrong settings.
     """
     try:
         timeout_s = seconds(timeout)
@@ -53,7 +85,8 @@ def provision(*, clusters: tuple[str, ...], is_to_apply: bool, timeout: str, fil
     try:
         for settings in _chosen(load(file).settings, clusters):
             told.append({"cluster": settings.name, "applied": 0, "error": None, "exit_code": INTERRUPTED})
-            told[-1]["exit_code"] = _one(settings, told[-1], timeout_s=timeout_s if is_to_apply else None, say=say)
+            limit_s = timeout_s if is_to_apply else None
+            told[-1]["exit_code"] = _one(settings, told[-1], timeout_s=limit_s, force=force, say=say)
     except ConfigurationError as error:
         _end(told, WRONG_SETTINGS, str(error), as_json=as_json)
     except KeyboardInterrupt:
@@ -61,81 +94,99 @@ def provision(*, clusters: tuple[str, ...], is_to_apply: bool, timeout: str, fil
     _end(told, max((one["exit_code"] for one in told), default=FINE), None, as_json=as_json)
 
 
-def _chosen(settings: Settings, names: Sequence[str]) -> list[MongoDBSettings]:
-    """The clusters that are meant, all of MongoDB.
+def _chosen(settings: Settings, names: Sequence[str]) -> list[ClusterSettings]:
+    """The clusters that are meant, all of backends that can be provisioned.
 
     Raises:
-        ConfigurationError: One is not there or of another backend, or there is none, or pymongo is missing.
+        ConfigurationError: One is not there or of another backend, or there is none, or a driver is missing.
     """
+    known = " and ".join(sorted(_NEEDS))
     found = [settings.cluster(name) for name in dict.fromkeys(names)]
     for cluster in found:
-        if cluster.backend != "mongodb":
-            message = f"cluster {cluster.name!r} is of the backend {cluster.backend}; provision knows mongodb only."
+        if cluster.backend not in _NEEDS:
+            message = f"cluster {cluster.name!r} is of the backend {cluster.backend}; provision knows {known} only."
             raise ConfigurationError(message)
-    found = found or [cluster for cluster in settings.clusters.values() if cluster.backend == "mongodb"]
+    found = found or [cluster for cluster in settings.clusters.values() if cluster.backend in _NEEDS]
     if not found:
-        raise ConfigurationError('The settings name no cluster with backend = "mongodb"; add a table [clusters.NAME].')
-    if any(importlib.util.find_spec(name) is None for name in ("pymongo", "mongoengine")):
-        raise ConfigurationError("MongoDB needs pymongo and mongoengine: pip install 'undaunted[mongodb]'.")
-    return [cast("MongoDBSettings", cluster) for cluster in found]
+        raise ConfigurationError(
+            f"The settings name no cluster that can be provisioned (backend {known}); add a table [clusters.NAME]."
+        )
+    for backend in dict.fromkeys(cluster.backend for cluster in found):
+        missing = [name for name in _NEEDS[backend] if importlib.util.find_spec(name) is None]
+        if missing:
+            raise ConfigurationError(
+                f"{backend} needs {' and '.join(_NEEDS[backend])}: pip install 'undaunted[{backend}]'."
+            )
+    return found
 
 
-def _one(settings: MongoDBSettings, told: _Told, *, timeout_s: float | None, say: Callable[[str], None]) -> int:
+def _one(
+    settings: ClusterSettings, told: _Told, *, timeout_s: float | None, force: bool, say: Callable[[str], None]
+) -> int:
     """Plan for one cluster, and apply the plan where there is a timeout; the exit code."""
-    from undaunted.mongodb.provision import Access, ProvisionError, apply, plan, survey, wanted_of  # noqa: PLC0415
 
     def tell(place: int, step: object) -> None:
         told["applied"] = place
         say(f"  {place + 1}/{len(told['steps'])} {step} ...")
 
-    with Access(settings) as access:
-        wanted = wanted_of(settings, seeds=access.seeds, replica_set=access.replica_set)
+    backend = importlib.import_module(f"undaunted.{settings.backend}.provision.command")
+    with backend.opened(settings) as opened:
+        provisioning: _Provisioning = opened
         try:
-            state = survey(wanted, access)
-            made = plan(wanted, state)
-            told |= _told(made)
-            for line in _lines(made):
+            made = provisioning.plan(force=force)
+            told |= _told(provisioning, made)
+            for line in _lines(settings.name, provisioning, made):
                 say(line)
             if timeout_s is None or made.refusals or not made.steps:
                 return _code(made)
-            apply(made, access, state, timeout_s=timeout_s, tell=tell)
-        except ProvisionError as error:
+            provisioning.apply(made, timeout_s=timeout_s, tell=tell)
+        except ConfigurationError:
+            raise
+        except UndauntedError as error:
             told["error"] = str(error)
             say(f"{settings.name}: {error}")
             return REFUSED
     told["applied"] = len(made.steps)
     say("  Done.")
+    for sentence in _afterwards(made):
+        say(f"  now: {sentence}")
     return REFUSED if made.unreachable else FINE
 
 
-def _code(made: Plan) -> int:
+def _code(made: _Plan) -> int:
     if made.refusals or made.unreachable:
         return REFUSED
     return PLANNED if made.steps else FINE
 
 
-def _lines(made: Plan) -> list[str]:
+def _afterwards(made: _Plan) -> Sequence[str]:
+    """What is to be run on the nodes once the steps are taken; not every backend leaves such a thing."""
+    found: Sequence[str] = getattr(made, "afterwards", ())
+    return found
+
+
+def _lines(cluster: str, provisioning: _Provisioning, made: _Plan) -> list[str]:
     """A plan for people."""
-    primary = f", primary {made.primary}" if made.primary else ""
-    lines = [f"{made.cluster}: replica set {made.replica_set or '(unnamed)'}{primary}"]
+    lines = [f"{cluster}: {provisioning.heading(made)}"]
     lines += [f"  refused: {sentence}" for sentence in made.refusals]
     lines += [f"  out of reach: {address} {reason}." for address, reason in made.unreachable]
     lines += [f"  {number}. {step}" for number, step in enumerate(made.steps, 1)]
+    lines += [f"  afterwards: {sentence}" for sentence in _afterwards(made)]
     lines += [f"  warning: {sentence}" for sentence in made.warnings]
     if not made.steps and not made.refusals:
         lines.append("  Nothing to do.")
     return lines
 
 
-def _told(made: Plan) -> _Told:
+def _told(provisioning: _Provisioning, made: _Plan) -> _Told:
     """A plan for programs."""
     return {
-        "replica_set": made.replica_set,
-        "primary": made.primary,
-        "steps": [{"kind": step.kind, "node": step.node, "text": str(step)} for step in made.steps],
+        **provisioning.facts(made),
+        "steps": [dict(provisioning.told(step)) for step in made.steps],
         "refusals": list(made.refusals),
         "unreachable": [{"node": address, "reason": reason} for address, reason in made.unreachable],
         "warnings": list(made.warnings),
+        "afterwards": list(_afterwards(made)),
     }
 
 

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, get_args
 
 from undaunted.config.addresses import Nodes
 from undaunted.config.clusters import ClusterSettings, CredentialSettings, HeartbeatSettings, TlsSettings
+from undaunted.config.keyspaces import CassandraProvisionSettings
 from undaunted.config.options import CASSANDRA_OURS, Options
 from undaunted.config.shapes import Choice, Duration, Text
 from undaunted.config.structure import Key, Section, Table, Tables, setting
@@ -87,6 +88,9 @@ class CassandraSettings(ClusterSettings):
     )
     options: Mapping[str, object] = setting(
         Options(CASSANDRA_OURS), "Any other option of the driver's Cluster, by its own name.", default={}
+    )
+    provision: CassandraProvisionSettings = setting(
+        Table(CassandraProvisionSettings), "What `undaunted provision` makes.", default=CassandraProvisionSettings()
     )
 
     def mistakes(self) -> Iterator[tuple[Key, str]]:

@@ -26,9 +26,9 @@ def run(folder: Path, settings: str, *arguments: str) -> Result:
 @pytest.mark.parametrize(
     ("settings", "arguments", "said"),
     [
-        ("", [], "name no cluster with backend"),
+        ("", [], "name no cluster that can be provisioned"),
         ('[clusters.orders]\nbackend = "mongodb"\nnodes = ["a"]', ["order"], "there is no cluster 'order'"),
-        ('[clusters.c]\nbackend = "cassandra"\nnodes = ["a"]\nkeyspace = "k"', ["c"], "is of the backend cassandra"),
+        ('[clusters.s]\nbackend = "sqlalchemy"\nurl = "postgresql://a/b"', ["s"], "is of the backend sqlalchemy"),
         ('[clusters.orders]\nbackend = "mongodb"\nnodez = ["a"]', [], "nodez"),
         (
             (

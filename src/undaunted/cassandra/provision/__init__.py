@@ -1,4 +1,4 @@
-"""Brings the keyspaces of a cluster to what the settings say: reads what is there, plans steps, takes them when told to.
+"""Brings the keyspaces of a cluster to what the settings say: reads what is there, plans, and applies the plan.
 
 `plan` is pure: wanted keyspaces and the state that was read give steps, the repairs that they need, and the sentences
 that say why not. `survey` reads the state and changes nothing; `apply` takes the steps. May import `undaunted.config`,

@@ -156,7 +156,10 @@ class Access:
     def _denial(self, error: cassandra.Unauthorized) -> str:
         who = f"user {self.user!r}" if self.user else "a user without a login"
         said = server_words(error)
-        return f"clusters.{self.name}.credentials: {who} may not do this ({said}). Grant it CREATE and ALTER on ALL KEYSPACES."
+        return (
+            f"clusters.{self.name}.credentials: {who} may not do this ({said}). Grant it CREATE and "
+            "ALTER on ALL KEYSPACES."
+        )
 
 
 def server_words(error: Exception) -> str:

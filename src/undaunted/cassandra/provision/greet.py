@@ -41,7 +41,9 @@ def host_and_port(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def greet(address: str, *, tls: ssl.SSLContext | None = None, timeout_s: float = REACH_TIMEOUT_S) -> Silence | None:
+def greet(  # noqa: PLR0911  # a table
+    address: str, *, tls: ssl.SSLContext | None = None, timeout_s: float = REACH_TIMEOUT_S
+) -> Silence | None:
     """Ask a node whether it is there; None when it answers as Cassandra does."""
     host, port = host_and_port(address)
     try:

@@ -58,8 +58,11 @@ def plan(wanted: Wanted, state: State, *, force: bool = False) -> Plan:
     if not refusals:
         warnings += _about_home(wanted, state)
         for each in wanted.keyspaces:
-            to = each.among(state.datacenters)
-            refusals += _against_names(wanted, each, state)
+            to = each.beside(state.keyspaces.get(each.name), state.datacenters)
+            unknown = list(_against_names(wanted, each, state))
+            if unknown:
+                refusals += unknown
+                continue
             warnings += [sentence for _, sentence in weaknesses(to, state, wanted.use)]
             step = _step(to, state)
             if step is None:
@@ -86,7 +89,7 @@ def _step(to: Keyspace, state: State) -> Step | None:
     was = state.keyspaces.get(to.name)
     if was is None:
         return Create(to=to)
-    return Alter(was=was, to=to) if differences(was, to) or not was.is_plain else None
+    return Alter(was=was, to=to) if differences(was, to) else None
 
 
 def _against_all(wanted: Wanted, state: State) -> Iterator[str]:
@@ -102,9 +105,8 @@ def _against_all(wanted: Wanted, state: State) -> Iterator[str]:
 
 
 def _against_names(wanted: Wanted, each: WantedKeyspace, state: State) -> Iterator[str]:
-    if isinstance(each.factor, int):
-        return
-    unknown = [name for name in each.factor if name not in state.datacenters]
+    names = {} if each.factor is None or isinstance(each.factor, int) else each.factor
+    unknown = [name for name in names if name not in state.datacenters]
     if unknown:
         yield (
             f"clusters.{wanted.cluster}.provision.keyspaces.{each.name}.factor names {listed(unknown)}, and the nodes "
@@ -120,8 +122,8 @@ def _against_change(step: Alter, state: State, *, force: bool) -> Iterator[str]:
         return
     for loss in () if force else repairs.lowered(step, state):
         yield (
-            f"keyspace {name} would {loss}, and what only those hold would be lost. Run `nodetool repair --full {name}` "
-            "on every node first, then give --force."
+            f"keyspace {name} would {loss}, and what only those hold would be lost. Run `nodetool repair --full "
+            f"{name}` on every node first, then give --force."
         )
 
 
@@ -130,8 +132,8 @@ def _against_now(state: State) -> Iterator[str]:
     frozen = [node.address for node in state.nodes if node.is_frozen]
     if frozen:
         yield (
-            f"{listed(frozen)} {'accept' if len(frozen) > 1 else 'accepts'} connections and then say nothing: a schema "
-            "changed meanwhile may stay different there. Thaw or stop that node first."
+            f"No answer comes from {listed(frozen)}, though connections are taken: a schema changed meanwhile may stay "
+            "different there. Thaw or stop what is frozen first."
         )
     schemas = state.schemas()
     if len(schemas) > 1:
@@ -162,5 +164,3 @@ def _unreachable(state: State) -> Iterator[tuple[str, str]]:
     for node in state.nodes:
         if node.reason:
             yield node.address, node.reason
-
-

@@ -51,7 +51,7 @@ def afterwards(step: Alter, state: State, home: str | None) -> Iterator[str]:
         if moves(step, state) or to.total > was.total:
             yield _repair(name, [where for where in to.factors if where])
         if moves(step, state) or to.total < was.total:
-            yield _cleanup(name, [])
+            yield _cleanup(name, [], is_first=not moves(step, state) and to.total <= was.total)
         return
     raised = [where for where, factor in to.factors.items() if 0 < was.factors.get(where, 0) < factor]
     added = [where for where in to.factors if not was.factors.get(where)]
@@ -60,15 +60,15 @@ def afterwards(step: Alter, state: State, home: str | None) -> Iterator[str]:
     if added and sources:
         source = home if home in sources else sources[0]
         yield (
-            f"Run `nodetool rebuild --keyspace {name} -- {source}` on every node of {listed(added)}: it copies the rows "
-            "there. Until then let no application read there."
+            f"Run `nodetool rebuild --keyspace {name} -- {source}` on every node of {listed(added)}: it copies the "
+            "rows there. Until then let no application read there."
         )
     elif added:
         yield _repair(name, added)
     if raised:
         yield _repair(name, raised)
     if fewer:
-        yield _cleanup(name, [where for where in fewer if where])
+        yield _cleanup(name, fewer, is_first=not added and not raised)
 
 
 def dangers(step: Alter, state: State, use: Use) -> Iterator[str]:
@@ -77,14 +77,18 @@ def dangers(step: Alter, state: State, use: Use) -> Iterator[str]:
     home = use.home or state.home
     if moves(step, state):
         yield (
-            f"keyspace {to.name}: another strategy moves replicas to other nodes, and until the repair is done rows may "
-            "not be found. Do it while nobody depends on them."
+            f"keyspace {to.name}: another strategy moves replicas to other nodes, and until the repair is done rows "
+            "may not be found. Do it while nobody depends on them."
         )
         return
     raised = [where for where, factor in to.factors.items() if factor > was.factors.get(where, 0)]
     if not raised and was.strategy == to.strategy:
         return
-    if not _is_seen(was, to, use, home):
+    if to.name == "system_auth":
+        yield "keyspace system_auth: until the repair is done, nodes may refuse logins. Repair it at once."
+    elif to.name.startswith("system"):
+        return
+    elif not _is_seen(was, to, use, home):
         between = _between(was.factor(home), to.factor(home))
         is_of_quorums = use.read.endswith("QUORUM") and use.write.endswith("QUORUM") and len(to.factors) == 1
         step_up = f"Raise it to {between} first, and repair in between" if between and is_of_quorums else None
@@ -118,8 +122,9 @@ def _repair(name: str, where: list[str]) -> str:
     )
 
 
-def _cleanup(name: str, where: list[str]) -> str:
-    return f"Then run `nodetool cleanup {name}` on every node{_of(where)}: it frees the space of what moved away."
+def _cleanup(name: str, where: list[str], *, is_first: bool) -> str:
+    run = "Run" if is_first else "Then run"
+    return f"{run} `nodetool cleanup {name}` on every node{_of(where)}: it frees the space of what moved away."
 
 
 def _of(where: list[str]) -> str:

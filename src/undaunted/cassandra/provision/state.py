@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["EVERYWHERE", "NETWORK", "SIMPLE", "Keyspace", "Node", "State", "Use", "Wanted", "WantedKeyspace"]
 
 SIMPLE = "SimpleStrategy"
 NETWORK = "NetworkTopologyStrategy"
+_USUAL = 3
 EVERYWHERE = ""
 """Stands for a datacenter where the strategy knows none."""
 
@@ -52,28 +50,37 @@ class Keyspace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedKeyspace:
-    """A keyspace that the settings ask for.
+    """A keyspace that the settings ask for; None where they leave it as it is.
 
     Attributes:
         name: Its name.
-        strategy: `SIMPLE` or `NETWORK`.
-        factor: Replicas by datacenter, or in each datacenter that there is.
-        durable_writes: Whether writes go through the commit log.
+        strategy: `SIMPLE` or `NETWORK`; of a new one `NETWORK`.
+        factor: Replicas by datacenter, or in each datacenter that there is; of a new one 3.
+        durable_writes: Whether writes go through the commit log; of a new one they do.
     """
 
     name: str
-    strategy: str = NETWORK
-    factor: int | Mapping[str, int] = 3
-    durable_writes: bool = True
+    strategy: str | None = None
+    factor: int | Mapping[str, int] | None = None
+    durable_writes: bool | None = None
 
-    def among(self, datacenters: tuple[str, ...]) -> Keyspace:
-        """The keyspace in a cluster of these datacenters."""
-        if isinstance(self.factor, int):
-            names = datacenters if self.strategy == NETWORK else (EVERYWHERE,)
-            factors = dict.fromkeys(names, self.factor)
-        else:
-            factors = dict(sorted(self.factor.items()))
-        return Keyspace(name=self.name, strategy=self.strategy, factors=factors, durable_writes=self.durable_writes)
+    def beside(self, was: Keyspace | None, datacenters: tuple[str, ...]) -> Keyspace:
+        """The keyspace that is wanted in a cluster of these datacenters, where there is this one or none."""
+        found = was or Keyspace(name=self.name)
+        # A table of datacenters asks for the strategy that knows them.
+        asked = NETWORK if isinstance(self.factor, Mapping) else found.strategy
+        strategy = self.strategy or asked
+        durable_writes = found.durable_writes if self.durable_writes is None else self.durable_writes
+        factors = self._factors(strategy, datacenters)
+        if self.factor is None and was is not None and strategy == was.strategy:
+            factors = was.factors
+        return Keyspace(name=self.name, strategy=strategy, factors=factors, durable_writes=durable_writes)
+
+    def _factors(self, strategy: str, datacenters: tuple[str, ...]) -> Mapping[str, int]:
+        if isinstance(self.factor, Mapping):
+            return dict(sorted(self.factor.items()))
+        names = datacenters if strategy == NETWORK else (EVERYWHERE,)
+        return dict.fromkeys(names, _USUAL if self.factor is None else self.factor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,7 +53,7 @@ def differences(was: Keyspace, to: Keyspace) -> list[str]:
     """What differs between two states of a keyspace, in words."""
     found: list[str] = []
     if was.strategy != to.strategy:
-        found.append(f"{was.strategy} -> {to.strategy}")
+        return [f"{was.said()} -> {to.said()}"]
     for name in sorted({*was.factors, *to.factors}):
         before, after = was.factors.get(name), to.factors.get(name)
         if before != after:

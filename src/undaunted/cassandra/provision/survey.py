@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cassandra import InvalidRequest
 
 from undaunted.cassandra.provision.access import Denied, Unanswered
-from undaunted.cassandra.provision.greet import host_and_port
+from undaunted.cassandra.provision.greet import Silence, host_and_port
 from undaunted.cassandra.provision.state import EVERYWHERE, NETWORK, SIMPLE, Keyspace, Node, State
 from undaunted.core.clock import SYSTEM_CLOCK
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from undaunted.cassandra.provision.access import Access
-    from undaunted.cassandra.provision.greet import Silence
     from undaunted.core.clock import Clock
 
 __all__ = ["keyspaces_at", "members_at", "survey"]
@@ -62,7 +61,7 @@ def survey(
         except Unanswered as error:
             greeted[asked] = _lost(error)
             continue
-        state = _state(asked, addresses, members, keyspaces, greeted, access)
+        state = _state(addresses, members, greeted, access, keyspaces)
         deadline_s = clock.monotonic() + patience_s
         while len(state.schemas()) > 1 and clock.monotonic() < deadline_s:
             sleep(_POLL_S)
@@ -84,7 +83,10 @@ def members_at(asked: str, access: Access) -> list[Node]:
     try:
         peers = access.run(asked, _PEERS)
     except InvalidRequest:  # Cassandra 3 has no such table
-        peers = [{**row, "native_address": row["rpc_address"], "native_port": port} for row in access.run(asked, _PEERS_BEFORE_4)]
+        peers = [
+            {**row, "native_address": row["rpc_address"], "native_port": port}
+            for row in access.run(asked, _PEERS_BEFORE_4)
+        ]
     for row in peers:
         if row["data_center"] is None or row["native_address"] is None:
             continue  # a node that is only just coming, or the trace of one that has gone
@@ -136,12 +138,11 @@ def _keyspace(row: Mapping[str, Any]) -> Keyspace:
 
 
 def _state(
-    asked: str,
     addresses: Sequence[str],
     members: list[Node],
-    keyspaces: Mapping[str, Keyspace],
     greeted: dict[str, Silence | None],
     access: Access,
+    keyspaces: Mapping[str, Keyspace],
 ) -> State:
     """Put together what the node said, what the settings name, and who answers."""
     named: dict[str, str] = {}
@@ -185,8 +186,6 @@ def _heard(node: Node, silence: Silence | None) -> Node:
 
 
 def _lost(error: Unanswered) -> Silence:
-    from undaunted.cassandra.provision.greet import Silence  # noqa: PLC0415
-
     return Silence(reason=str(error).partition(" ")[2])
 
 

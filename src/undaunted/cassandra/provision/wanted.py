@@ -25,11 +25,9 @@ def use_of(settings: CassandraSettings) -> Use:
 
 
 def wanted_of(settings: CassandraSettings) -> Wanted:
-    """Every keyspace of ``provision.keyspaces``; without any, the cluster's ``keyspace`` with three replicas."""
+    """Every keyspace of ``provision.keyspaces``; without any, the cluster's ``keyspace``."""
     keyspaces = [
-        WantedKeyspace(
-            name=name, strategy=given.strategy, factor=given.factor, durable_writes=given.durable_writes
-        )
+        WantedKeyspace(name=name, strategy=given.strategy, factor=given.factor, durable_writes=given.durable_writes)
         for name, given in settings.provision.keyspaces.items()
     ]
     if not keyspaces and settings.keyspace is not None:
