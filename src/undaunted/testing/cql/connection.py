@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from typing import TYPE_CHECKING, cast
 
 from undaunted.testing.cql.errors import CqlError, ProtocolError
 from undaunted.testing.cql.frames import BrokenFrameError, FrameReader, Opcode, pack_frame, pack_segments
 
 if TYPE_CHECKING:
-    import socket
-
     from undaunted.testing.cql.frames import Frame
     from undaunted.testing.cql.node import FakeNode
 
@@ -34,6 +34,7 @@ class Connection(asyncio.Protocol):
         self._reader = FrameReader()
         self._transport: asyncio.Transport | None = None
         self._paused = False
+        self._is_cut = False
         self.number = number
         self.keyspace: str | None = None
         self.version = 0
@@ -43,7 +44,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The transport is there."""
         self._transport = cast("asyncio.Transport", transport)
-        if self._paused:
+        if self._is_cut:
+            self._transport.abort()
+        elif self._paused:
             self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -104,12 +107,14 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def cut(self) -> None:
-        """Close at once."""
+        """Close at once; while the loop is still making the transport, end the stream and close with it."""
+        self._is_cut = True
         if self._transport is not None:
             self._transport.abort()
         else:
-            self._raw.close()
+            with contextlib.suppress(OSError):  # the client was faster
+                self._raw.shutdown(socket.SHUT_RDWR)
 
     def abandon(self) -> None:
-        """Close the file descriptor alone: in a forked child, where nothing else is ours."""
+        """Close the file descriptor alone: where nothing else is ours, or there is no more."""
         self._raw.close()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["LoopThread"]
 
 _PATIENCE_S = 30.0
+_LAST_TURNS = 3
+"""A transport closes its socket one turn of the loop after it was cut, and is made in two."""
 
 
 class LoopThread:
@@ -75,7 +77,10 @@ class LoopThread:
             self.loop.close()
 
     async def _cancel(self) -> None:
+        """End all tasks, and let transports that were cut close their sockets."""
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(_LAST_TURNS):
+            await asyncio.sleep(0)

@@ -154,12 +154,14 @@ class FakeNode:
             loop = self._shared.thread.loop
             task = loop.create_task(loop.connect_accepted_socket(functools.partial(_same, connection), raw))
             self._accepting.add(task)
-            task.add_done_callback(self._accepted)
+            task.add_done_callback(functools.partial(self._accepted, connection))
 
-    def _accepted(self, task: asyncio.Task[Any]) -> None:
+    def _accepted(self, connection: Connection, task: asyncio.Task[Any]) -> None:
         self._accepting.discard(task)
-        if not task.cancelled() and task.exception() is not None and self.state == "up":
-            self._shared.failed(task.exception())
+        if task.cancelled():
+            connection.abandon()
+        elif (error := task.exception()) is not None and self.state == "up":
+            self._shared.failed(error)
 
     def forget(self, connection: Connection) -> None:
         """A connection has ended."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import struct
+import sys
 import threading
 
 import pytest
@@ -344,6 +346,21 @@ def test_the_end_leaves_no_thread_and_no_port(connect):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("fake")]
     assert threads
     del future
+
+
+def test_a_connection_that_is_just_being_accepted_is_closed_too(monkeypatch):
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    for turn in range(60):
+        with FakeCassandra(1) as fake:
+            clients = [dial(fake, 1) for _ in range(1 + turn % 3)]
+            if turn % 2:
+                fake.kill(1)
+        for client in clients:
+            with client, contextlib.suppress(ConnectionResetError):
+                assert client.recv(1) == b""
+    gc.collect()
+    assert unraisable == []
 
 
 def test_a_fault_of_the_fake_itself_reaches_the_test(connect):
