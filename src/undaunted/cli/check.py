@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 
 import click
 
+from undaunted.cli.backends import NODES_CAN_BE_ASKED, part
 from undaunted.config import ClusterSettings, load
 from undaunted.errors import ConfigurationError, Problem
 
 __all__ = ["check"]
 
 DEGRADED, WRONG_SETTINGS = 1, 3
-_CHECKED = ("mongodb",)
-"""Backends that can ask their nodes; the module is ``undaunted.<backend>.check``."""
 
 
 @click.command()
@@ -51,10 +49,9 @@ def _chosen(names: tuple[str, ...], file: str | None) -> list[ClusterSettings]:
 
 
 def _problems_of(cluster: ClusterSettings) -> list[Problem]:
-    if cluster.backend not in _CHECKED:
+    if cluster.backend not in NODES_CAN_BE_ASKED:
         return []
-    module = importlib.import_module(f"undaunted.{cluster.backend}.check")
-    found: list[Problem] = module.check(cluster)
+    found: list[Problem] = part(cluster.backend, "check").check(cluster)
     return found
 
 

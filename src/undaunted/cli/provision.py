@@ -5,13 +5,12 @@ What is done is the backend's own, in ``undaunted.<backend>.provision.command``;
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import click
 
+from undaunted.cli.backends import NODES_CAN_BE_ASKED, part
 from undaunted.config.loading import load
 from undaunted.core.durations import seconds
 from undaunted.errors import ConfigurationError, UndauntedError
@@ -30,9 +29,6 @@ WRONG_SETTINGS = 3
 INTERRUPTED = 130
 """Exit codes: nothing to do, or done; changes are planned and --apply was not given; something was refused, failed or
 is out of reach; the settings are wrong; Ctrl-C."""
-
-_NEEDS = {"cassandra": ("cassandra",), "mongodb": ("pymongo", "mongoengine")}
-"""The backends that can be provisioned, and the packages that each needs for it."""
 
 _Told = dict[str, Any]
 
@@ -100,23 +96,19 @@ def _chosen(settings: Settings, names: Sequence[str]) -> list[ClusterSettings]:
     Raises:
         ConfigurationError: One is not there or of another backend, or there is none, or a driver is missing.
     """
-    known = " and ".join(sorted(_NEEDS))
+    known = " and ".join(sorted(NODES_CAN_BE_ASKED))
     found = [settings.cluster(name) for name in dict.fromkeys(names)]
     for cluster in found:
-        if cluster.backend not in _NEEDS:
+        if cluster.backend not in NODES_CAN_BE_ASKED:
             message = f"cluster {cluster.name!r} is of the backend {cluster.backend}; provision knows {known} only."
             raise ConfigurationError(message)
-    found = found or [cluster for cluster in settings.clusters.values() if cluster.backend in _NEEDS]
+    found = found or [cluster for cluster in settings.clusters.values() if cluster.backend in NODES_CAN_BE_ASKED]
     if not found:
         raise ConfigurationError(
             f"The settings name no cluster that can be provisioned (backend {known}); add a table [clusters.NAME]."
         )
-    for backend in dict.fromkeys(cluster.backend for cluster in found):
-        missing = [name for name in _NEEDS[backend] if importlib.util.find_spec(name) is None]
-        if missing:
-            raise ConfigurationError(
-                f"{backend} needs {' and '.join(_NEEDS[backend])}: pip install 'undaunted[{backend}]'."
-            )
+    for cluster in found:
+        part(cluster.backend, "provision.command")  # whatever is missing is told before anything is done
     return found
 
 
@@ -129,8 +121,7 @@ def _one(
         told["applied"] = place
         say(f"  {place + 1}/{len(told['steps'])} {step} ...")
 
-    backend = importlib.import_module(f"undaunted.{settings.backend}.provision.command")
-    with backend.opened(settings) as opened:
+    with part(settings.backend, "provision.command").opened(settings) as opened:
         provisioning: _Provisioning = opened
         try:
             made = provisioning.plan(force=force)

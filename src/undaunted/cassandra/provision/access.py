@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from undaunted.cassandra.provision.greet import Silence
     from undaunted.config import CassandraSettings
 
-__all__ = ["Access", "Denied", "ProvisionError", "Unanswered", "refused"]
+__all__ = ["Access", "Denied", "ProvisionError", "Unanswered", "refused", "server_words"]
 
 REQUEST_TIMEOUT_S = 20.0
 """How long one statement may take; a change of the schema is quick, and the agreement on it is waited for apart."""

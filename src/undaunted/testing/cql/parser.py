@@ -83,6 +83,8 @@ def _selector(reader: Reader) -> Selector:
         if reader.accept("*"):
             reader.expect(")")
             columns = ()
+        elif reader.accept(")"):
+            columns = ()
         else:
             columns = reader.listed(lambda: _argument(reader), ")")
     return Selector(columns, function, reader.name() if reader.accept("AS") else None)

@@ -8,6 +8,7 @@ from undaunted.testing.cql.aggregates import AGGREGATES
 from undaunted.testing.cql.errors import Invalid
 from undaunted.testing.cql.schema import Column
 from undaunted.testing.cql.types import scalar
+from undaunted.testing.cql.values import time_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,8 +51,11 @@ def _result_column(table: Table, selector: Selector) -> Column:
         return Column(name=selector.alias or f"{selector.function}({inside})", type=kind)
     if selector.function == "token":
         return Column(name=selector.alias or f"system.token({inside})", type=scalar("bigint"))
-    if selector.function not in AGGREGATES:
-        raise Invalid(f"Unknown function '{selector.function}' (the fake knows writetime, ttl, token and aggregates)")
+    if selector.function == "now" and not selector.columns:
+        return Column(name=selector.alias or "system.now()", type=scalar("timeuuid"))
+    if selector.function not in AGGREGATES or (not selector.columns and selector.function != "count"):
+        known = "writetime, ttl, token, now and aggregates"
+        raise Invalid(f"Unknown function '{selector.function}({inside})' (the fake knows {known})")
     if selector.function == "count":
         name = "count" if not selector.columns or selector.columns[0].isdigit() else f"system.count({inside})"
         return Column(name=selector.alias or name, type=scalar("bigint"))
@@ -68,6 +72,8 @@ def _reader(table: Table, selector: Selector, now_s: float) -> Callable[[Found],
         return _column_reader(selector.columns[0])
     if selector.function == "token":
         return lambda found: table.token(found.partition.key) if found.partition else None
+    if selector.function == "now":
+        return lambda _: time_uuid(round(now_s * 1000))
     column = table.column(selector.columns[0])
 
     def told(found: Found) -> Any:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from undaunted.testing.cql.statements import Term
     from undaunted.testing.cql.types import CqlType
 
-__all__ = ["Bound"]
+__all__ = ["Bound", "time_uuid"]
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 _EPOCH_DAY = 1 << 31
@@ -220,7 +220,8 @@ _CONSTANTS: dict[tuple[str, str], Callable[[Any], Any]] = {
 }
 
 
-def _time_uuid(milliseconds: int, steps: int, tail: int) -> uuid.UUID:
+def time_uuid(milliseconds: int, steps: int = 0, tail: int = 0x8080808080808080) -> uuid.UUID:
+    """A UUID of version 1 for a moment, counted from the epoch; `steps` are of 100 ns."""
     ticks = milliseconds * 10_000 + _UUID_EPOCH + steps
     low, middle, high = ticks & 0xFFFFFFFF, (ticks >> 32) & 0xFFFF, (ticks >> 48) & 0x0FFF
     return uuid.UUID(int=(low << 96) | (middle << 80) | ((0x1000 | high) << 64) | tail)
@@ -236,8 +237,8 @@ _FUNCTIONS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "currenttimestamp": ("", lambda _: time.time_ns() // 1_000_000),
     "currentdate": ("", lambda _: time.time_ns() // 86_400_000_000_000 + _EPOCH_DAY),
     "currenttimeuuid": ("", lambda _: uuid.uuid1()),
-    "mintimeuuid": ("timestamp", lambda moment: _time_uuid(moment, 0, 0x8080808080808080)),
-    "maxtimeuuid": ("timestamp", lambda moment: _time_uuid(moment, 9_999, 0x7F7F7F7F7F7F7F7F)),
+    "mintimeuuid": ("timestamp", lambda moment: time_uuid(moment, 0, 0x8080808080808080)),
+    "maxtimeuuid": ("timestamp", lambda moment: time_uuid(moment, 9_999, 0x7F7F7F7F7F7F7F7F)),
     "totimestamp": ("timeuuid", _milliseconds_of),
     "tounixtimestamp": ("timeuuid", _milliseconds_of),
     "textasblob": ("text", lambda text: text.encode()),
