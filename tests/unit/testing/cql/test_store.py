@@ -426,7 +426,7 @@ class TestSchema:
         ("SELECT * FROM nosuch", "table nosuch does not exist"),
         ("SELECT nosuch FROM t", "Undefined column name nosuch in table ks.t"),
         ("SELECT * FROM t WHERE nosuch = 1", "Undefined column name nosuch"),
-        ("SELECT nosuch(v) FROM t", "Unknown function 'nosuch'"),
+        ("SELECT nosuch(v) FROM t", "Unknown function 'nosuch"),
         ("SELECT writetime(k) FROM t", "Cannot use selection function writetime on k"),
         ("SELECT * FROM t LIMIT 0", "LIMIT must be strictly positive"),
         ("SELECT * FROM wide WHERE k = 1 ORDER BY v", "Order by"),
