@@ -55,7 +55,7 @@ def _result_column(table: Table, selector: Selector) -> Column:
         return Column(name=selector.alias or "system.now()", type=scalar("timeuuid"))
     if selector.function not in AGGREGATES or (not selector.columns and selector.function != "count"):
         known = "writetime, ttl, token, now and aggregates"
-        raise Invalid(f"Unknown function '{selector.function}({inside})' (the fake knows {known})")
+        raise Invalid(f"Unknown function '{selector.function}' (the fake knows {known})")
     if selector.function == "count":
         name = "count" if not selector.columns or selector.columns[0].isdigit() else f"system.count({inside})"
         return Column(name=selector.alias or name, type=scalar("bigint"))
