@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 
 import pytest
@@ -539,3 +540,54 @@ def test_no_mistake_of_a_text_is_an_accident_of_the_fake(run):
         except CqlError:
             answers += 1
     assert answers > 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (
+            "INSERT INTO bags (k, l, m) VALUES (?, [?, 'x'], {?: ?}) USING TTL ?",
+            "k int, l text, m text, m int, [ttl] int",
+        ),
+        (
+            "UPDATE bags SET l = l + ?, m[?] = ?, s = s - ? WHERE k = ?",
+            "l list<text>, m text, m int, s set<int>, k int",
+        ),
+        (
+            "UPDATE bags SET m = m - ?, l[?] = ? WHERE k = ? IF m[?] = ?",
+            "m set<text>, l int, l text, k int, m text, m int",
+        ),
+        ("UPDATE bags SET l = :new WHERE k = :k IF l IN ?", "new list<text>, k int, in(l) frozen<list<list<text>>>"),
+        ("DELETE l[?], m[?] FROM bags USING TIMESTAMP ? WHERE k = ?", "l int, m text, [timestamp] bigint, k int"),
+        ("SELECT * FROM wide WHERE k IN ? AND c IN (?, ?)", "in(k) frozen<list<int>>, c int, c int"),
+        ("SELECT * FROM wide WHERE token(k) > ? AND token(k) <= token(?)", "partition key token bigint, k int"),
+        (
+            "SELECT * FROM wide WHERE k = ? PER PARTITION LIMIT ? LIMIT ?",
+            "k int, [per partition limit] int, [limit] int",
+        ),
+        (
+            "SELECT * FROM bags WHERE m CONTAINS KEY ? AND m CONTAINS ? AND m[?] = ? ALLOW FILTERING",
+            "m text, m int, m text, m int",
+        ),
+        ("SELECT * FROM feed WHERE k = ? AND (a, b) > (?, ?)", "k int, (a, b) int, (a, b) text"),
+        (
+            "INSERT INTO people (k, home, at) VALUES (?, {street: ?}, minTimeuuid(?))",
+            "k int, street text, at timestamp",
+        ),
+        ("TRUNCATE t", ""),
+    ],
+)
+def test_markers_have_the_types_of_where_they_stand(run, text, wanted):
+    run("CREATE TABLE feed (k int, a int, b text, PRIMARY KEY (k, a, b))")
+    run("CREATE TYPE address (street text, number int)")
+    run("CREATE TABLE people (k int PRIMARY KEY, home frozen<address>, at timeuuid)")
+    found = run.database.prepare(text, Context(keyspace="ks")).markers
+    plain = [(re.sub(r"^(key|value)\((\w+)\)$", r"\2", each.name).replace("home.", ""), each.type) for each in found]
+    assert ", ".join(f"{name} {kind}" for name, kind in plain) == wanted
+
+
+def test_markers_where_none_may_stand(run):
+    with pytest.raises(Invalid, match="Undefined column name nosuch"):
+        run.database.prepare("UPDATE t SET nosuch = ? WHERE k = 1", Context(keyspace="ks"))
+    with pytest.raises(Invalid, match="prepares markers only in"):
+        run.database.prepare("BEGIN BATCH INSERT INTO t (k) VALUES (?); APPLY BATCH", Context(keyspace="ks"))
