@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from cassandra.cluster import NoHostAvailable, UserTypeDoesNotExist
+from cassandra.cluster import UserTypeDoesNotExist
 from cassandra.cqlengine import connection as registered
 
 from undaunted.cassandra import seams
-from undaunted.cassandra.driver import cluster_of, explain
+from undaunted.cassandra.driver import check_datacenters, cluster_of, explain, said_by
 from undaunted.cassandra.errors import error_classes
 from undaunted.cassandra.faults import classify
 from undaunted.cassandra.health import Health, name_of
@@ -144,7 +144,8 @@ class CassandraHandle:
         return self._settings
 
     def _connected(self, session: Any) -> None:
-        """Tell the driver of the user types that models have registered, as cqlengine does for its own."""
+        """Check where the nodes stand, and tell the driver of the user types that models have registered."""
+        check_datacenters(self._settings, session.cluster)
         encoder = session.encoder
         encoder.mapping[tuple] = encoder.cql_encode_tuple
         for keyspace, types in list(registered.udt_by_keyspace.items()):
@@ -158,15 +159,15 @@ class CassandraHandle:
                     continue  # `sync_type` will make it, and register it then
 
     def _diagnose(self) -> str | None:
+        if self._link.session is not None:
+            return self._health.diagnose()
         error = self._link.last_error
-        if self._link.session is not None or error is None:
+        if error is None:
             return None
-        said = getattr(error, "errors", None)
-        if isinstance(error, NoHostAvailable) and isinstance(said, dict) and said:
-            found = ", ".join(f"{node}: {type(one).__name__}" for node, one in said.items())
-        else:
-            found = type(error).__name__
-        return f"No contact point of clusters.{self._context.name}.nodes answers as Cassandra does ({found})."
+        return (
+            f"clusters.{self._context.name}.nodes: no contact point answers as Cassandra does ({said_by(error)}). "
+            "Start a node there, or correct host and port."
+        )
 
     def status(self) -> Mapping[str, Any]:
         """The nodes as the driver knows them; nothing is asked and nothing is opened."""

@@ -110,7 +110,7 @@ def explain(name: str, settings: CassandraSettings, error: Exception, cluster: A
         return error
     where = f"clusters.{name}"
     inner = list(error.errors.values()) if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict) else []
-    if any(isinstance(one, cassandra.AuthenticationFailed) for one in [error, *inner]):
+    if any(_is_refused(one) for one in [error, *inner]):
         user = settings.credentials.username
         what = f"the login of user {user!r}" if user else "a connection without a login"
         made = CredentialsRefused(f"{where}.credentials: the nodes refuse {what}. Correct username and password.")
@@ -124,6 +124,11 @@ def explain(name: str, settings: CassandraSettings, error: Exception, cluster: A
     unusable = UnusableCluster(told)
     unusable.__cause__ = error
     return unusable
+
+
+def _is_refused(error: Exception) -> bool:
+    """Whether a login is wrong; not where a node could not look it up, since its replicas are away themselves."""
+    return isinstance(error, cassandra.AuthenticationFailed) and "Unable to perform authentication" not in str(error)
 
 
 def said_by(error: Exception) -> str:

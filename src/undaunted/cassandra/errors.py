@@ -24,8 +24,10 @@ __all__ = [
     "CredentialsRefused",
     "DeadlineExceeded",
     "Exhausted",
+    "ImpossibleConsistency",
     "NoNodeAvailable",
     "OutcomeUnknown",
+    "UnknownKeyspace",
     "UnusableCluster",
     "error_classes",
 ]
@@ -88,6 +90,27 @@ class UnusableCluster(errors.ConfigurationError, NoHostAvailable):  # type: igno
         Exception.__init__(self, message)
         self.attempts, self.problems = (), ()
         self.errors: dict[Any, BaseException] = {}
+
+
+class UnknownKeyspace(errors.ConfigurationError, cassandra.InvalidRequest):  # type: ignore[misc]  # the driver is untyped
+    """There is no such keyspace. Correct `keyspace`, or make it with ``undaunted provision``."""
+
+
+class ImpossibleConsistency(errors.ConfigurationError, cassandra.Unavailable):  # type: ignore[misc]  # the driver is untyped
+    """A consistency needs more replicas than the keyspace has. Ask for less, or raise the replication factor.
+
+    Attributes:
+        consistency: The driver's number of it.
+        required_replicas: Replicas that it needs.
+        alive_replicas: Replicas that were alive.
+    """
+
+    def __init__(self, message: str, refusal: cassandra.Unavailable | None = None) -> None:
+        Exception.__init__(self, message)
+        self.attempts, self.problems = (), ()
+        self.consistency: int | None = getattr(refusal, "consistency", None)
+        self.required_replicas: int | None = getattr(refusal, "required_replicas", None)
+        self.alive_replicas: int | None = getattr(refusal, "alive_replicas", None)
 
 
 def error_classes() -> ErrorClasses:

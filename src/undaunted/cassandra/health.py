@@ -101,6 +101,21 @@ class Health:
         """Whether calls may go there, as far as is known."""
         return bool(host.is_up) and host not in self.sick
 
+    def diagnose(self) -> str | None:
+        """Why no node can be asked, in a sentence or two; None where one can."""
+        session, policy, name = self._session, self._policy, self._guard.cluster
+        if session is None or any(self.is_well(host) for host in self.hosts()):
+            return None
+        declared = policy.datacenters
+        others = sorted({host.datacenter for host in session.cluster.metadata.all_hosts()} - {None, *declared})
+        if not others:
+            return f"No node of cluster {name!r} answers."
+        there = f"{' and '.join(others)} {'is' if len(others) == 1 else 'are'} not declared"
+        return (
+            f"clusters.{name}.remote_datacenters: no node of {' and '.join(declared)} answers, and {there}. "
+            "Declare where to go on."
+        )
+
     # -- what calls tell -----------------------------------------------------------------------
 
     def unanswered(self, host: Any) -> None:

@@ -78,10 +78,10 @@ class Link:
 
     def begin(self) -> None:
         """Begin to connect, if nobody has; waits for nothing."""
-        if self.session is not None or self._thread is not None:
+        if self.session is not None or self._thread is not None or self._fatal is not None:
             return
         with self._lock:
-            if self._thread is None and self.session is None and not self._is_closed:
+            if self._thread is None and self.session is None and self._fatal is None and not self._is_closed:
                 self._guard.outage.all_lost()
                 self._thread = threading.Thread(target=self._connect, name="undaunted-connector", daemon=True)
                 self._thread.start()

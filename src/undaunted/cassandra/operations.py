@@ -24,7 +24,7 @@ from undaunted.core.operation import Kind, Operation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Shape", "operation_of", "shape_of"]
+__all__ = ["Shape", "operation_of", "shape_of", "table_in"]
 
 _LONGEST_KEPT = 4000
 """Characters of the longest text whose shape is remembered: what is longer is a batch that never comes again."""
@@ -223,12 +223,19 @@ def _batch(text: str) -> Shape:
 
 _PART = re.compile(r'"(?:[^"]|"")+"|\w+')
 _QUALIFIED = rf"((?:{_PART.pattern})(?:\.(?:{_PART.pattern}))?)"
+_NAMED = re.compile(rf"\b(?:INTO|UPDATE|FROM)\s+{_QUALIFIED}", re.IGNORECASE)
 _TABLE = {
     "SELECT": re.compile(rf"SELECT\s.*?\sFROM\s+{_QUALIFIED}", re.IGNORECASE | re.DOTALL),
     "INSERT": re.compile(rf"INSERT\s+INTO\s+{_QUALIFIED}", re.IGNORECASE),
     "UPDATE": re.compile(rf"UPDATE\s+{_QUALIFIED}", re.IGNORECASE),
     "DELETE": re.compile(rf"DELETE\s.*?FROM\s+{_QUALIFIED}", re.IGNORECASE | re.DOTALL),
 }
+
+
+def table_in(text: str) -> str | None:
+    """The first table that a text names as one, whatever kind of text it is."""
+    match = _NAMED.search(text)
+    return ".".join(_name(part) for part in _PART.findall(match.group(1))) if match else None
 
 
 def _table(word: str, text: str) -> str | None:

@@ -12,6 +12,7 @@ from undaunted.backend import directory
 from undaunted.cassandra import seams
 from undaunted.cassandra.scope import model_policy, path_of
 from undaunted.config import model_settings
+from undaunted.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
     from undaunted.core.policy import Policy
@@ -60,8 +61,8 @@ def place_of(model: Any) -> Place:
 def _find(model: Any) -> Place:
     name = _nearest(model)
     if isinstance(name, str):
-        if seams.registered(name) is None and directory().knows(name):
-            directory().handle(name)  # the settings are read on first use
+        if seams.registered(name) is None:
+            _open(name, model)
         own = directory().models(name).get(path_of(model)) if seams.registered(name) is not None else None
         if own is not None and own.cluster and "__connection__" not in vars(model):
             name = own.cluster
@@ -76,6 +77,22 @@ def _find(model: Any) -> Place:
         keyspace,
         model_policy(name, model) if is_ours else None,
     )
+
+
+def _open(name: str, model: Any) -> None:
+    """Read the settings, on first use; a ``__connection__`` may be one of the application's own.
+
+    Raises:
+        ConfigurationError: The model says that it lives in a cluster that nobody has declared.
+    """
+    if directory().knows(name):
+        directory().handle(name)
+    elif name != model.__connection__:
+        try:
+            directory().handle(name)
+        except ConfigurationError as error:
+            where = f"{path_of(model)}.__undaunted__"
+            raise ConfigurationError(problems=[Problem(where, one.message) for one in error.problems]) from None
 
 
 def _nearest(model: Any) -> Any:

@@ -11,6 +11,7 @@ from cassandra import AlreadyExists, ConfigurationException, InvalidRequest
 from cassandra.cluster import NoHostAvailable
 
 from undaunted.cassandra.health import name_of
+from undaunted.cassandra.refusals import explained
 from undaunted.cassandra.results import empty
 from undaunted.cassandra.scope import PINNED
 from undaunted.core.fault import Fault
@@ -195,21 +196,24 @@ class Request:
         try:
             rows = future.result()
         except Exception as error:
-            self.note(error, future, host, call)
+            told = self.note(error, future, host, call)
             if self._has_met_its_own(error, call):
                 return empty()
+            if told is not error:
+                raise told from error
             raise
         if call.attempts:
             call.node = name_of(host)
         return rows
 
-    def note(self, error: Exception, future: Any, host: Any, call: Call) -> None:
-        """Note what a failed attempt tells of its node and of itself."""
+    def note(self, error: Exception, future: Any, host: Any, call: Call) -> Exception:
+        """Note what a failed attempt tells of its node and of itself; returns the error as the caller is to see it."""
         call.subject = self
         call.node = name_of(host)
         call.sent = bool(future.attempted_hosts)
         if isinstance(error, cassandra.OperationTimedOut):
             self._unanswered(future, host)
+        return explained(error, self, host)
 
     def go_on_from(self, plan: Iterator[Any], future: Any) -> None:
         """Go on where a first attempt has ended: behind its node, with its write timestamp."""

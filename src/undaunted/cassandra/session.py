@@ -146,7 +146,7 @@ class Session:
             return self._paged(request, rows)
         request.go_on_from(plan, future)
         call = Call(guard, self._operation(request), policy, began_s=began_s)
-        request.note(failed, future, host, call)
+        failed = request.note(failed, future, host, call)
         return self._paged(request, sync.go_on(call, request.attempt, failed))
 
     def page_after(self, request: Request, paging_state: Any) -> Any:
