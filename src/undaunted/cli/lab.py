@@ -208,6 +208,16 @@ def freeze(node: str, *, name: str | None) -> None:
     _fault(name, node, "frozen", lambda found, chosen: found.freeze(chosen))
 
 
+@lab.command("slow-down")
+@_node
+@click.option("--pause", default="90ms", show_default=True, help="How long it hangs each time.")
+@click.option("--every", default="100ms", show_default=True, help="From one pause to the next.")
+@_which
+def slow_down(node: str, *, name: str | None, pause: str, every: str) -> None:
+    """Make a node slow: SIGSTOP and SIGCONT by turns."""
+    _fault(name, node, "slow", lambda found, chosen: found.slow_down(chosen, pause=pause, every=every))
+
+
 @lab.command()
 @_node
 @_which
@@ -223,6 +233,32 @@ def step_down(node: str, *, name: str | None) -> None:
     """Make the primary hand over in good order."""
     led = _led(name)
     _fault(led.name, node, "stepped down", lambda _found, chosen: led.step_down(chosen))
+
+
+@lab.command("disable-binary")
+@_node
+@_which
+def disable_binary(node: str, *, name: str | None) -> None:
+    """Make a node of Cassandra refuse clients, while the other nodes see it up."""
+    ring = _ring(name)
+    _fault(ring.name, node, "closed to clients", lambda _found, chosen: ring.disable_binary(chosen))
+
+
+@lab.command("enable-binary")
+@_node
+@_which
+def enable_binary(node: str, *, name: str | None) -> None:
+    """Let clients of Cassandra in again."""
+    done = _ring(name).enable_binary(node)
+    click.echo(f"{done.name} ({done.address}) lets clients in.")
+
+
+def _ring(name: str | None) -> CassandraLab:
+    """The lab, if it holds Cassandra."""
+    found = attach(name)
+    if not isinstance(found, CassandraLab):
+        raise LabError(f"The lab {found.name} holds {found.backend}, which does this in no way; it is for Cassandra.")
+    return found
 
 
 def _led(name: str | None) -> Primaries:
@@ -247,7 +283,7 @@ def _fault(name: str | None, which: str, done: str, verb: Callable[[Lab, LabNode
 
 
 def _tell_successor(found: Primaries, node: LabNode, started_s: float) -> None:
-    voters = sum(state == "up" for state in found.states().values())
+    voters = sum(state in {"up", "slow"} for state in found.states().values())
     if voters * 2 <= len(found.nodes):
         click.echo(f"{voters} of {len(found.nodes)} nodes are up, which is no majority: there is no primary now.")
         return
@@ -266,6 +302,15 @@ def thaw(node: str, *, name: str | None) -> None:
         click.echo(f"{done.name} ({done.address}) goes on.")
 
 
+@lab.command("speed-up")
+@_node
+@_which
+def speed_up(node: str, *, name: str | None) -> None:
+    """Let a slow node run on."""
+    for done in attach(name).speed_up(node):
+        click.echo(f"{done.name} ({done.address}) is up.")
+
+
 @lab.command()
 @_node
 @_which
@@ -281,7 +326,7 @@ def start(node: str, *, name: str | None) -> None:
 @lab.command()
 @_which
 def heal(*, name: str | None) -> None:
-    """Thaw what is frozen, start what is down, and wait until every node is well."""
+    """Undo every fault, and wait until every node is well."""
     found = attach(name)
     with _step("healing"):
         found.heal()

@@ -72,14 +72,27 @@ def make_archive(
         with exclusive(path.with_suffix(".lock")):
             if not path.exists():
                 progress("making a class archive, once")
-                listed, made = room / "classes", room / path.name
-                run([f"-XX:DumpLoadedClassList={listed}"])
-                where = [f"-XX:SharedClassListFile={listed}", f"-XX:SharedArchiveFile={made}"]
-                opens = list(jvm.opens())
-                dump([str(java.program), *jvm.SMALL, "-Xshare:dump", *where, *opens, "-cp", jvm.class_path(class_path)])
+                made = room / path.name
+                _make(java, class_path=class_path, made=made, run=run, dump=dump)
                 _publish(made, path)
+                made.unlink()
     except (LabError, OSError) as error:
         progress(f"no class archive could be made, so every start takes longer: {str(error).splitlines()[0][:200]}")
+
+
+def _make(
+    java: Java,
+    *,
+    class_path: Sequence[Path],
+    made: Path,
+    run: Callable[[Sequence[str]], None],
+    dump: Callable[[Sequence[str]], None],
+) -> None:
+    listed = made.with_suffix(".classes")
+    run([f"-XX:DumpLoadedClassList={listed}"])
+    where = [f"-XX:SharedClassListFile={listed}", f"-XX:SharedArchiveFile={made}"]
+    classes = ["-cp", jvm.class_path(class_path)]
+    dump([str(java.program), *jvm.SMALL, "-Xshare:dump", *where, *jvm.opens(), *classes])
 
 
 def _publish(made: Path, path: Path) -> None:

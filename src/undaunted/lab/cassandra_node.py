@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from undaunted.lab.java import Java
     from undaunted.lab.node import LabNode
 
-__all__ = ["CQL_PORT", "JMX_PORT", "MAIN", "STORAGE_PORT", "arguments", "configure", "token", "yaml"]
+__all__ = ["CQL_PORT", "STORAGE_PORT", "arguments", "configure", "token", "yaml"]
 
-CQL_PORT, STORAGE_PORT, JMX_PORT = 9042, 7000, 7199
-MAIN = "org.apache.cassandra.service.CassandraDaemon"
+CQL_PORT, STORAGE_PORT = 9042, 7000
+_MAIN = "org.apache.cassandra.service.CassandraDaemon"
 _RING = 2**64
 
 _LOGBACK = """<configuration>
@@ -121,6 +121,9 @@ def arguments(
         "java.io.tmpdir": str(root),
         "cassandra-foreground": "yes",
         "cassandra.ring_delay_ms": "0",
+        # Unsaid it is twice the ring delay. At 0 a node that was heard of a moment before it has its token passes for a
+        # client that went away, and is struck off the seeds: two nodes may never find each other then.
+        "cassandra.gossip_quarantine_delay_ms": "60000",
         "cassandra.skip_wait_for_gossip_to_settle": "0",
         "cassandra.superuser_setup_delay_ms": "0",
         "cassandra.system_auth.default_rf": str(copies),
@@ -141,5 +144,5 @@ def arguments(
         *more,
         *(f"-D{name}={value}" for name, value in properties.items()),
         *jvm.opens(),
-        *("-cp", jvm.class_path(class_path), MAIN),
+        *("-cp", jvm.class_path(class_path), _MAIN),
     ]

@@ -33,6 +33,7 @@ Row = dict[str, "bytes | None"]
 _REQUEST = 0x04  # of version 4
 _ERROR, _STARTUP, _AUTHENTICATE, _OPTIONS, _SUPPORTED, _QUERY, _AUTH_RESPONSE = 0, 1, 3, 5, 6, 7, 15
 _HEADER = struct.Struct(">BBhBi")
+_WARNING = 0x08  # warnings stand before the answer
 _ROWS = 0x0002
 _GLOBAL_TABLE = 0x0001
 _CUSTOM, _LIST, _MAP, _SET, _UDT, _TUPLE = 0x00, 0x20, 0x21, 0x22, 0x30, 0x31
@@ -142,17 +143,19 @@ class Connection:
             OSError: The node is gone, or silent.
         """
         text = statement.encode()
-        _, body = self._ask(_QUERY, struct.pack(">i", len(text)) + text + struct.pack(">HB", consistency, 0))
-        return _rows(_Reader(body))
+        _, answer = self._ask(_QUERY, struct.pack(">i", len(text)) + text + struct.pack(">HB", consistency, 0))
+        return _rows(answer)
 
-    def _ask(self, kind: int, body: bytes) -> tuple[int, bytes]:
+    def _ask(self, kind: int, body: bytes) -> tuple[int, _Reader]:
         self._socket.sendall(_frame(kind, body))
-        _, _, _, answer, length = _HEADER.unpack(self._read(_HEADER.size))
-        content = self._read(length)
+        _, flags, _, answer, length = _HEADER.unpack(self._read(_HEADER.size))
+        reader = _Reader(self._read(length))
+        if flags & _WARNING:
+            for _ in range(reader.number(">H")):
+                reader.string()
         if answer == _ERROR:
-            reader = _Reader(content)
             raise Refused(self._name, reader.number(">i"), reader.string())
-        return answer, content
+        return answer, reader
 
     def _read(self, length: int) -> bytes:
         deadline_s = time.monotonic() + self._timeout_s

@@ -40,7 +40,9 @@ class FailPoint:
 
         A node that was killed or restarted meanwhile forgets, and counts as none.
         """
-        counts = self._final or {node.name: self._count(node) for node in self.nodes if node.state == State.UP}
+        counts = self._final or {
+            node.name: self._count(node) for node in self.nodes if node.state in {State.UP, State.SLOW}
+        }
         return sum(max(0, count - self._baseline.get(name, 0)) for name, count in counts.items())
 
     def arm(self, mode: object, data: Mapping[str, object]) -> None:
@@ -62,7 +64,7 @@ class FailPoint:
                     f"{node.name} is frozen, so the fail point {self.name} stays armed there; "
                     "thaw it inside the `with` block."
                 )
-            if state == State.UP:
+            if state in {State.UP, State.SLOW}:
                 answer = self._lab.command(node, {"configureFailPoint": self.name, "mode": "off"})
                 self._final[node.name] = int(answer["count"])
 
@@ -190,5 +192,5 @@ class FailPoints(Verbs):
 
     def _chosen(self, on: NodeLike | Sequence[LabNode]) -> list[LabNode]:
         if on == "all":
-            return self._in_state(State.UP)
+            return self._in_state(State.UP, State.SLOW)
         return [self.node(on)] if isinstance(on, (str, LabNode)) else list(on)

@@ -37,19 +37,25 @@ REAP_TIMEOUT_S = 10.0
 PR_SET_PDEATHSIG = 1
 PR_CAPBSET_DROP = 24
 CAP_IPC_LOCK = 14
+STOPPING = frozenset({signal.SIGSTOP, signal.SIGCONT, signal.SIGTERM, signal.SIGKILL})
 
 
 class Server:
-    """One server process and how it was started."""
+    """One server process, and how it is slowed down: stopped and continued, again and again."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
+        self.spells_s: tuple[float, float] | None = None  # how long it hangs, then how long it runs
+        self.is_paused = False
+        self.turn_s = 0.0
 
     def describe(self) -> dict[str, Any]:
-        """Its process id, its state (``up``, ``frozen`` or ``down``) and the exit status of one that is down."""
+        """Its process id, its state (up, slow, frozen or down) and the exit status of one that is down."""
         status = self.process.poll()
         if status is not None:
             return {"pid": self.process.pid, "state": "down", "exit": status}
+        if self.spells_s is not None:
+            return {"pid": self.process.pid, "state": "slow", "exit": None}
         letter = Path(f"/proc/{self.process.pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
         # A zombie that cannot be reaped yet has threads that still hold its port: not down yet.
         return {"pid": self.process.pid, "state": "frozen" if letter in "Tt" else "up", "exit": None}
@@ -58,6 +64,24 @@ class Server:
         """Send a signal to the server and to what it forked (it leads a process group of its own)."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, number)
+
+    def set_pace(self, spells_s: tuple[float, float] | None) -> None:
+        """Begin to slow it down, or let it run on."""
+        self.spells_s = spells_s
+        self.turn_s = time.monotonic()
+        if spells_s is None and self.is_paused:
+            self.is_paused = False
+            self.signal(signal.SIGCONT)
+
+    def keep_pace(self, now_s: float) -> float:
+        """Stop or continue a slow server when it is time; in how many seconds it is time again."""
+        if self.spells_s is None:
+            return POLL_S
+        if now_s >= self.turn_s:
+            self.is_paused = not self.is_paused
+            self.signal(signal.SIGSTOP if self.is_paused else signal.SIGCONT)
+            self.turn_s = now_s + self.spells_s[0 if self.is_paused else 1]
+        return self.turn_s - now_s
 
 
 class Guardian:
@@ -110,7 +134,9 @@ class Guardian:
     def watch(self) -> None:
         """Serve until something says that it is over."""
         while not self.is_over:
-            for key, _ in self.selector.select(POLL_S):
+            now_s = time.monotonic()
+            left_s = min((server.keep_pace(now_s) for server in self.servers.values()), default=POLL_S)
+            for key, _ in self.selector.select(max(0.0, min(POLL_S, left_s))):
                 key.data()
             if self.starter is not None and os.getppid() != self.starter:
                 self.finish()
@@ -166,7 +192,7 @@ class Guardian:
         return {"errno": None}
 
     def do_spawn(
-        self, *, node: str, argv: list[str], cwd: str, log: str, env: dict[str, str], may_lock_memory: bool
+        self, *, node: str, argv: list[str], cwd: str, log: str, env: dict[str, str | None], may_lock_memory: bool
     ) -> dict[str, Any]:
         """Start a server; its output is appended to ``log``."""
         known = self.servers.get(node)
@@ -179,7 +205,7 @@ class Guardian:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
-                env={**os.environ, **env},
+                env={name: value for name, value in (os.environ | env).items() if value is not None},
                 start_new_session=True,
                 preexec_fn=self.bind_to_guardian if may_lock_memory else self.bind_and_unlock,  # noqa: PLW1509 - one thread
             )
@@ -198,9 +224,17 @@ class Guardian:
         self.bind_to_guardian()
 
     def do_signal(self, *, node: str, signal: int) -> dict[str, Any]:
-        """Send a signal to a server and report it."""
+        """Send a signal to a server, which ends a slow-down if it is one that stops or ends it, and report it."""
+        if signal in STOPPING:
+            self.servers[node].set_pace(None)
         self.servers[node].signal(signal)
         return self.servers[node].describe()
+
+    def do_pace(self, *, node: str, spells_s: list[float] | None) -> dict[str, Any]:
+        """Slow a server down, or let it run on, and report it."""
+        server = self.servers[node]
+        server.set_pace(None if spells_s is None else (spells_s[0], spells_s[1]))
+        return server.describe()
 
     def do_status(self) -> dict[str, Any]:
         """Report every server that was ever started."""

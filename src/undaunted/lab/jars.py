@@ -70,9 +70,9 @@ def _resolve(repository: Path) -> list[Path]:
     try:
         context: Any = MavenContext(repo_cache=repository)
         named, needed = context.resolver.resolve([context.create_dependency(_ARTIFACT)])
-        artifacts = [*named, *(each for each in needed if each.scope in {"compile", "runtime"})]
+        artifacts: list[Any] = [*named, *(each for each in needed if each.scope in {"compile", "runtime"})]
         with ThreadPoolExecutor(_THREADS) as pool:
-            found = list(pool.map(lambda each: Path(each.artifact.resolve()), artifacts))
+            found = list(pool.map(_download, artifacts))
     except (RuntimeError, ValueError, AssertionError) as error:  # what jgo raises where a repository lacks something
         raise OSError(f"{type(error).__name__}: {error}") from error
     finally:
@@ -84,6 +84,10 @@ def _resolve(repository: Path) -> list[Path]:
         if not zipfile.is_zipfile(jar):
             raise OSError(f"{jar.name} came incomplete")
     return found
+
+
+def _download(dependency: Any) -> Path:
+    return Path(dependency.artifact.resolve())
 
 
 class _Complaints(logging.Handler):

@@ -14,7 +14,9 @@ __all__ = ["ENVIRONMENT", "SMALL", "class_path", "opens"]
 SMALL = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss256k", "-Xlog:disable", "-Xlog:all=error:stderr")
 """One thread for garbage, quick compilation only, small stacks, and no word but of errors."""
 
-ENVIRONMENT = dict.fromkeys(("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "CLASSPATH"), "")
+ENVIRONMENT: dict[str, str | None] = dict.fromkeys(
+    ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "CLASSPATH")
+)
 """What of the user's environment must not reach a server of the lab."""
 
 # What Cassandra reaches into, as its own start scripts grant it (``jvm17-server.options``).

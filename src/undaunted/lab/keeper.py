@@ -115,7 +115,7 @@ class Keeper:
         *,
         cwd: Path,
         log: Path,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
         may_lock_memory: bool = True,
     ) -> None:
         """Start a server.
@@ -125,7 +125,7 @@ class Keeper:
             argv: The command line.
             cwd: Where it runs.
             log: Its output is appended to this file.
-            env: Added to the environment of the guardian's starter.
+            env: What differs from the environment of the guardian's starter; None is for what must not be there.
             may_lock_memory: Whether it may pin its memory (``mlockall``).
         """
         self.ask(
@@ -147,8 +147,12 @@ class Keeper:
         """Send a signal to a server and its children."""
         self.ask("signal", node=node, signal=int(number))
 
+    def pace(self, node: str, spells_s: tuple[float, float] | None) -> None:
+        """Have a server hang and run by turns, each for so long; None lets it run on."""
+        self.ask("pace", node=node, spells_s=spells_s)
+
     def servers(self) -> dict[str, dict[str, Any]]:
-        """What the guardian knows of each server: ``pid``, ``state`` (up, frozen, down), ``exit``."""
+        """What the guardian knows of each server: ``pid``, ``state`` (up, slow, frozen, down), ``exit``."""
         found: dict[str, dict[str, Any]] = self.ask("status")["servers"]
         return found
 

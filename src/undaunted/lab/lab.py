@@ -213,6 +213,7 @@ class Lab(Verbs):
 
     def _stop_all(self) -> None:
         self.thaw()
+        self.speed_up()
         up = self._in_state(State.UP)
         for node in up:
             self._guardian.signal(node.name, signal.SIGTERM)

@@ -167,7 +167,9 @@ class MongoLab(FailPoints, Primaries, Lab):
         deadline_s = time.monotonic() + timeout_s
         while True:
             states = self.states()
-            asked = [node for node in self._nodes if node is not other_than and states[node.name] == State.UP]
+            asked = [
+                node for node in self._nodes if node is not other_than and states[node.name] in {State.UP, State.SLOW}
+            ]
             answers = hello.ask(asked, timeout_s=_HELLO_TIMEOUT_S)
             found = [node for node in asked if answers.get(node.name, {}).get("isWritablePrimary")]
             if found:

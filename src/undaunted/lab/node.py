@@ -15,6 +15,7 @@ class State(str, Enum):
     """What a node's process does; equal to its plain word, so ``node.state == "down"`` holds."""
 
     UP = "up"
+    SLOW = "slow"
     FROZEN = "frozen"
     DOWN = "down"
 
@@ -69,7 +70,7 @@ class LabNode:
 
     @property
     def state(self) -> State:
-        """``"up"``, ``"frozen"`` or ``"down"``: what its process does now."""
+        """``"up"``, ``"slow"``, ``"frozen"`` or ``"down"``: what its process does now."""
         return self._lab.state(self)
 
     @property

@@ -92,7 +92,7 @@ class Verbs(ABC):
         Raises:
             LabError: It is down already.
         """
-        return self._signal(which, signal.SIGKILL, allowed={State.UP, State.FROZEN}, goal=State.DOWN)
+        return self._signal(which, signal.SIGKILL, allowed={State.UP, State.SLOW, State.FROZEN}, goal=State.DOWN)
 
     def freeze(self, which: NodeLike | None = None) -> LabNode:
         """Make a node hang (SIGSTOP): its connections stay open and nothing answers.
@@ -103,7 +103,7 @@ class Verbs(ABC):
         Raises:
             LabError: It is not up.
         """
-        return self._signal(which, signal.SIGSTOP, allowed={State.UP}, goal=State.FROZEN)
+        return self._signal(which, signal.SIGSTOP, allowed={State.UP, State.SLOW}, goal=State.FROZEN)
 
     def thaw(self, which: NodeLike | None = None) -> list[LabNode]:
         """Let a frozen node go on, or every frozen one where none is named; returns those that were thawed.
@@ -113,6 +113,44 @@ class Verbs(ABC):
         """
         chosen = [self.node(which)] if which is not None else self._in_state(State.FROZEN)
         return [self._signal(node, signal.SIGCONT, allowed={State.FROZEN}, goal=State.UP) for node in chosen]
+
+    def slow_down(
+        self, which: NodeLike | None = None, *, pause: float | str = "90ms", every: float | str = "100ms"
+    ) -> LabNode:
+        """Make a node slow: it hangs (SIGSTOP) for a `pause` in `every` so long, until `speed_up` or another fault.
+
+        Its answers come after up to a pause more, and it does the less work the longer the pauses are. Nothing of it
+        is known to the database, and it needs no right that its user lacks.
+
+        Args:
+            which: The node. Default: the primary, where the database has one.
+            pause: How long it hangs each time. Default 90 ms.
+            every: From the beginning of one pause to that of the next. Default 100 ms.
+
+        Raises:
+            LabError: It is neither up nor slow, or the pause leaves it less than a millisecond to run.
+        """
+        pause_s, every_s = seconds(pause), seconds(every)
+        if not 0.001 <= pause_s <= every_s - 0.001:
+            raise LabError(
+                f"A node cannot hang for {pause_s:g} s in every {every_s:g} s; leave a millisecond to each of both."
+            )
+        node = self._usual() if which is None else self.node(which)
+        self._demand(node, {State.UP, State.SLOW}, "be slowed down")
+        self._guardian.pace(node.name, (pause_s, every_s - pause_s))
+        return node
+
+    def speed_up(self, which: NodeLike | None = None) -> list[LabNode]:
+        """Let a slow node run on, or every slow one where none is named; returns those that were slow.
+
+        Raises:
+            LabError: The named one is not slow.
+        """
+        chosen = [self.node(which)] if which is not None else self._in_state(State.SLOW)
+        for node in chosen:
+            self._demand(node, {State.SLOW}, "speed up")
+            self._guardian.pace(node.name, None)
+        return chosen
 
     def stop(self, which: NodeLike | None = None, *, timeout: float | str = STOP_TIMEOUT_S) -> LabNode:
         """End a node cleanly (SIGTERM); returns it when its process is gone.
@@ -124,7 +162,9 @@ class Verbs(ABC):
         Raises:
             LabError: It is not up, or has not ended in time.
         """
-        return self._signal(which, signal.SIGTERM, allowed={State.UP}, goal=State.DOWN, timeout_s=seconds(timeout))
+        return self._signal(
+            which, signal.SIGTERM, allowed={State.UP, State.SLOW}, goal=State.DOWN, timeout_s=seconds(timeout)
+        )
 
     def start(self, which: NodeLike | None = None, *, timeout: float | str = START_TIMEOUT_S) -> list[LabNode]:
         """Start a node that is down, or all that are where none is named: same address, same data.
@@ -161,8 +201,9 @@ class Verbs(ABC):
         return node
 
     def heal(self, *, timeout: float | str = START_TIMEOUT_S) -> None:
-        """Thaw every frozen node, start every one that is down, and wait until all are well."""
+        """Undo every fault: thaw, speed up and start what needs it, and wait until all nodes are well."""
         self.thaw()
+        self.speed_up()
         self.start(timeout=timeout)
         self.wait_healthy(timeout)
 
@@ -221,9 +262,9 @@ class Verbs(ABC):
         assert self._place is not None  # noqa: S101 - there is no node before the place
         return (self._directory or self._place) / node.name
 
-    def _in_state(self, state: State) -> list[LabNode]:
+    def _in_state(self, *wanted: State) -> list[LabNode]:
         states = self.states()
-        return [node for node in self._nodes if states[node.name] == state]
+        return [node for node in self._nodes if states[node.name] in wanted]
 
     def _demand(self, node: LabNode, allowed: set[State], verb: str) -> None:
         found = self.state(node)

