@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from undaunted.engine.call import Call
     from undaunted.events import Event
 
+pytest.register_assert_rewrite("tests.contract.backends.suite")
+
 
 class DriverError(Exception):
     """An error of a driver that says what it means."""

@@ -217,12 +217,17 @@ def alias_of(declared: Any, *, where: str) -> str | None:
 
 
 def database(alias: str) -> Database:
-    """The database of an alias, registered from the settings first where they name a cluster of that name."""
+    """The database of an alias, registered from the settings first where they name a cluster of that name.
+
+    Raises:
+        ConfigurationError: Neither the settings nor the application have declared it; names what the settings have.
+    """
     found = registered._dbs.get(alias)  # noqa: SLF001
     if found is not None:
         return cast("Database", found)
     with _FIRST_USE.lock:
-        if alias not in registered._connection_settings and directory().knows(alias):  # noqa: SLF001
+        is_declared = alias in registered._connection_settings  # noqa: SLF001
+        if not is_declared and (alias != DEFAULT_CONNECTION_NAME or directory().knows(alias)):
             directory().handle(alias)
         return cast("Database", registered.get_db(alias))
 
