@@ -35,6 +35,8 @@ from undaunted.cassandra.errors import (  # noqa: E402
     UnusableCluster,
 )
 from undaunted.cassandra.models import Model, ModelMixin  # noqa: E402
+from undaunted.cassandra.progress import Synced  # noqa: E402
+from undaunted.cassandra.schema import SyncError, sync  # noqa: E402
 
 __all__ = [
     "BatchQuery",
@@ -51,6 +53,8 @@ __all__ = [
     "NamedTable",
     "NoNodeAvailable",
     "OutcomeUnknown",
+    "SyncError",
+    "Synced",
     "UnknownKeyspace",
     "UnusableCluster",
     "columns",
@@ -58,6 +62,7 @@ __all__ = [
     "create_keyspace_simple",
     "drop_keyspace",
     "drop_table",
+    "sync",
     "sync_table",
     "sync_type",
     "usertype",

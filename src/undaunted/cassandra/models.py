@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cassandra.cqlengine import models
 from cassandra.cqlengine.query import DMLQuery, ModelQuerySet
 
+from undaunted.cassandra import seams
 from undaunted.cassandra.places import place_of
 from undaunted.cassandra.scope import ORIGIN, Origin
+from undaunted.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +93,14 @@ class ModelMixin:
     @classmethod
     def _get_keyspace(cls) -> Any:
         """The model's keyspace, else that of its cluster, else cqlengine's default."""
-        return cls.__keyspace__ or place_of(cls).keyspace or models.DEFAULT_KEYSPACE
+        if cls.__keyspace__:
+            return cls.__keyspace__
+        try:
+            return place_of(cls).keyspace or models.DEFAULT_KEYSPACE
+        except ConfigurationError:
+            if not seams.is_defining_model():
+                raise
+            return None  # of a model with types it is asked at import, which may be before there are settings
 
 
 class Model(ModelMixin, models.Model):  # type: ignore[misc]  # cqlengine is untyped

@@ -6,12 +6,15 @@ cluster alone. ``tests/contract`` holds these few names against every supported 
 
 from __future__ import annotations
 
+import sys
+import os
+import sys
 from functools import lru_cache
 from typing import Any, NoReturn
 
 from undaunted.errors import ConfigurationError, Problem
 
-__all__ = ["abandon", "check_driver", "connections", "put", "registered", "set_default_keyspace"]
+__all__ = ["abandon", "abandon_loop", "check_driver", "connections", "is_defining_model", "put", "registered", "set_default_keyspace"]
 
 MINIMUM_DRIVER = (3, 29)
 
@@ -75,6 +78,14 @@ def registered(name: Any) -> Any:
     return connections().get(name or connection.DEFAULT_CONNECTION)
 
 
+def is_defining_model() -> bool:
+    """Whether the caller was called by cqlengine while that makes a class of models: it registers the types it uses."""
+    from cassandra.cqlengine.models import ModelMetaClass  # noqa: PLC0415
+
+    asked = sys._getframe(1).f_back  # noqa: SLF001  # there is no public name for the frame of a caller
+    return asked is not None and asked.f_code is ModelMetaClass.__new__.__code__
+
+
 def set_default_keyspace(name: str | None) -> None:
     """The keyspace of models that name none and have no base of ours."""
     from cassandra.cqlengine import models  # noqa: PLC0415
@@ -87,6 +98,29 @@ def abandon(cluster: Any) -> None:
     from cassandra.cluster import _discard_cluster_shutdown  # noqa: PLC0415
 
     _discard_cluster_shutdown(cluster)
+
+
+_ABANDONED: list[Any] = []
+"""Loops of parent processes: their watchers must not be freed here, where nobody runs them."""
+
+
+def abandon_loop() -> None:
+    """Have the driver begin with an event loop of its own in a forked child, and let go of the parent's sockets.
+
+    The driver would close the inherited connections one by one with their own locks, which a thread of the parent may
+    have held at the moment of the fork; then the child waits for ever. So nothing of theirs is locked or called here.
+    Closing a descriptor sends nothing while the parent has it open.
+    """
+    reactor = sys.modules.get("cassandra.io.libevreactor")
+    loop = getattr(reactor, "_global_loop", None)
+    if reactor is None or loop is None or loop._pid == os.getpid():  # noqa: SLF001
+        return
+    _ABANDONED.append(loop)
+    reactor._global_loop = None  # type: ignore[attr-defined]  # noqa: SLF001
+    for connection in loop._live_conns | loop._new_conns:  # noqa: SLF001
+        connection.is_closed = connection.is_defunct = True  # who still has it is told so
+        if connection._socket is not None:  # noqa: SLF001
+            connection._socket.close()  # noqa: SLF001
 
 
 def forget(name: str, made: Any) -> None:
