@@ -6,7 +6,6 @@ cluster alone. ``tests/contract`` holds these few names against every supported 
 
 from __future__ import annotations
 
-import sys
 import os
 import sys
 from functools import lru_cache
@@ -14,7 +13,16 @@ from typing import Any, NoReturn
 
 from undaunted.errors import ConfigurationError, Problem
 
-__all__ = ["abandon", "abandon_loop", "check_driver", "connections", "is_defining_model", "put", "registered", "set_default_keyspace"]
+__all__ = [
+    "abandon",
+    "abandon_loop",
+    "check_driver",
+    "connections",
+    "is_defining_model",
+    "put",
+    "registered",
+    "set_default_keyspace",
+]
 
 MINIMUM_DRIVER = (3, 29)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cassandra.cqlengine import CQLEngineException
 from cassandra.cqlengine import models as cqlengine
+from cassandra.cqlengine.connection import udt_by_keyspace
 from cassandra.cqlengine.management import CQLENG_ALLOW_SCHEMA_MANAGEMENT
 from cassandra.cqlengine.usertype import UserType
 from cassandra.protocol import ErrorMessage
@@ -71,6 +72,9 @@ class Base(Model):
 
 MODELS = (Buyer, Parcel, Untouched)
 
+# cqlengine remembers types for the whole process, and would register ours with the clusters of other tests.
+udt_by_keyspace.clear()
+
 
 @pytest.fixture(autouse=True)
 def configured(fake: FakeCassandra, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -79,6 +83,7 @@ def configured(fake: FakeCassandra, monkeypatch: pytest.MonkeyPatch) -> Iterator
     yield
     undaunted.close()
     fake.clear_scripts()
+    udt_by_keyspace.clear()
 
 
 def definitions(fake: FakeCassandra) -> list[str]:
