@@ -125,7 +125,7 @@ class CassandraHandle:
             hedger=hedger,
             has_models=bool(context.settings.models),
         )
-        self.connection = Connection(context.name, self._session, _ClusterView(self._link, self.close))
+        self.connection = Connection(context.name, self._session, _ClusterView(self._link, self._link.close))
         self.connection.keyspace = settings.keyspace
 
     @property

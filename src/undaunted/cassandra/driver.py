@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import ssl
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import cassandra
 from cassandra import ConsistencyLevel
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
-from cassandra.connection import ConnectionException, ProtocolError
+from cassandra.connection import ConnectionException, ConnectionShutdown, ProtocolError
 from cassandra.policies import ConstantReconnectionPolicy
 from cassandra.protocol import ProtocolException
 from cassandra.query import dict_factory
@@ -92,6 +93,7 @@ def cluster_of(settings: CassandraSettings, health: Health) -> tuple[Any, NodeOr
         "idle_heartbeat_interval": settings.heartbeat.interval,
         "idle_heartbeat_timeout": settings.heartbeat.timeout,
         "timestamp_generator": Timestamps(),
+        "connection_class": _connection_class(Cluster.connection_class),
         "executor_threads": _THREADS,
         "application_name": "undaunted",
     }
@@ -102,6 +104,26 @@ def cluster_of(settings: CassandraSettings, health: Health) -> tuple[Any, NodeOr
         arguments["ssl_context"] = context
     arguments.update({name: revealed(value) for name, value in settings.options.items()})
     return Cluster(**arguments), order, profiles
+
+
+@cache
+def _connection_class(base: Any) -> Any:
+    """The driver's connection, which tells at once that it was closed while it was being made.
+
+    The driver's own waits for its whole time to connect, at each contact point whose port is open and whose node is not
+    there: behind a proxy, or while it starts.
+    """
+
+    class Connection(base):  # type: ignore[misc]  # the driver chooses its base at import
+        last_error: Any
+
+        def close(self) -> None:
+            if not self.connected_event.is_set() and self.last_error is None:
+                self.last_error = ConnectionShutdown(f"{self.endpoint} has closed the connection", self.endpoint)
+            super().close()
+            self.connected_event.set()
+
+    return Connection
 
 
 def explain(name: str, settings: CassandraSettings, error: Exception, cluster: Any) -> Exception | None:

@@ -71,6 +71,7 @@ class Link:
 
     def after_fork_in_child(self) -> None:
         """Abandon what was inherited: to close it would speak on the parent's sockets, and wait for its threads."""
+        seams.abandon_loop()
         if self.cluster is not None:
             seams.abandon(self.cluster)
         self._health.begin_anew()
@@ -100,14 +101,22 @@ class Link:
         """The driver's session for whoever needs it itself, outside of any statement; waits as a read would."""
         return self.session if self.session is not None else sync.run(self._guard, _CONNECT, self.driver)
 
+    def check_open(self) -> None:
+        """Make sure that there is something to wait for.
+
+        Raises:
+            ConfigurationError: The cluster has been closed.
+        """
+        if self._is_closed:
+            raise ConfigurationError(f"Cluster {self._guard.cluster!r} has been closed.")
+
     def _wait(self, call: Call) -> Any:
         self.begin()
         with self._lock:
             while self.session is None:
                 if self._fatal is not None:
                     raise _again(self._fatal)
-                if self._is_closed:
-                    raise ConfigurationError(f"Cluster {self._guard.cluster!r} has been closed.")
+                self.check_open()
                 remaining_s = call.remaining_s()
                 if remaining_s <= 0 or self._guard.outage.age_s() > call.policy.patience_s:
                     raise NoHostAvailable("no contact point answers", _errors_of(self.last_error))

@@ -129,7 +129,9 @@ class Request:
 
         Raises:
             NoHostAvailable: It may not any more.
+            ConfigurationError: The cluster has been closed meanwhile.
         """
+        self.session.link.check_open()
         health, guard = self.session.health, call.guard
         health.none_left()
         remaining_s = call.remaining_s()
