@@ -5,13 +5,12 @@ that still waits in the socket of a frozen node, and would be executed later. So
 
 | the row shows | and the answer was | it |
 |---|---|---|
-| each value of our INSERT ... IF NOT EXISTS | whatever | was applied |
-| values of our UPDATE ... IF, one of them a UUID of ours | whatever | was applied |
+| all that we gave, a UUID among it | whatever | was applied |
 | nothing, for an INSERT ... IF NOT EXISTS | given by the coordinator, so nothing waits any more | was not applied |
-| anything else | whatever | is not known: somebody else may have written since, or instead |
+| anything else | whatever | is not known: somebody else may have written since, or the same |
 
-A counter of stock that two buyers take from 5 to 4 looks the same to both; only a value that nobody else writes tells
-one's own write. Two INSERTs with the very same values are told apart by nobody, and need not be.
+A stock that two buyers take from 5 to 4 looks the same to both, and so does a name that two users claim; only a value
+that nobody else writes tells one's own write. A UUID is taken for such a one: give the row one of the claimer's own.
 """
 
 from __future__ import annotations
@@ -82,9 +81,9 @@ def settle(call: Call, failure: Failure) -> Any:  # noqa: ARG001  # the engine's
         has_ended = is_answer(call.attempts[-1].error)
         return NOT_APPLIED if is_insert and has_ended else UNDECIDED
     is_ours = all(name in rows[0] and _same(rows[0][name], value) for name, value in values.items())
-    if is_ours and (is_insert or any(isinstance(value, UUID) for value in values.values())):
-        return Applied()
-    return UNDECIDED
+    told_apart_by = [*values.values(), *keys.values()] if is_insert else values.values()
+    is_told_apart = any(isinstance(_plain(value), UUID) for value in told_apart_by)
+    return Applied() if is_ours and is_told_apart else UNDECIDED
 
 
 def _wanted(model: Any, statement: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:

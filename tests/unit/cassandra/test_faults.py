@@ -218,8 +218,11 @@ def count(world: Any) -> None:
     world.Hits.objects(page="home").update(count=1)
 
 
+TOKEN = uuid.uuid4()
+
+
 def reserve(world: Any) -> None:
-    world.Seat.if_not_exists().create(number=1, holder="ada")
+    world.Seat.if_not_exists().create(number=1, holder="ada", token=TOKEN)
 
 
 def take(world: Any) -> None:

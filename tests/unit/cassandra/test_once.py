@@ -90,10 +90,18 @@ def test_a_late_rerun_overwrites_nothing_newer(shop: Any) -> None:
 
 def test_an_insert_if_not_exists_is_settled_by_its_row(shop: Any) -> None:
     shop.fake.script("INSERT").lose_reply()
-    shop.Seat.if_not_exists().create(number=1, holder="ada")
+    shop.Seat.if_not_exists().create(number=1, holder="ada", token=uuid.uuid4())
     assert len(executed(shop, "INSERT")) == 1
     reads = executed(shop, "SELECT")
     assert reads[-1].request.consistency == "LOCAL_SERIAL"
+
+
+def test_an_insert_that_another_could_have_made_just_so_is_not_called_ours(shop: Any) -> None:
+    shop.Seat.create(number=1, holder="taken")
+    for holder in ({"holder": "taken"}, {}):  # the same values, and the key alone
+        shop.fake.script("INSERT").drop()
+        with pytest.raises(OutcomeUnknown):
+            shop.Seat.if_not_exists().create(number=1, **holder)
 
 
 def test_an_insert_if_not_exists_that_somebody_else_won_is_not_ours(shop: Any) -> None:
