@@ -85,11 +85,13 @@ def classify(error: BaseException, call: Call) -> Failure:
     """Say what `error` means for the running call; the engine's question to this backend.
 
     The log of a logged batch times out until the other nodes have noticed that its replica is dead (18 s measured);
-    so that wait is not counted as an attempt, and only the deadline bounds it.
+    so that wait is not counted as an attempt, and only the deadline bounds it. The coordinator gives it up after the
+    2 s that its caller waits too, so it is often the caller who gives up first.
     """
     fault = fault_of(error, call.operation, sent=call.sent)
     is_batch_log = isinstance(error, cassandra.WriteTimeout) and error.write_type == WriteType.BATCH_LOG
-    return Failure(fault=fault, node=call.node, cost=1.0, counted=not is_batch_log)
+    is_slow_batch = isinstance(error, cassandra.OperationTimedOut) and call.operation.name == "batch"
+    return Failure(fault=fault, node=call.node, cost=1.0, counted=not (is_batch_log or is_slow_batch))
 
 
 def is_answer(error: BaseException) -> bool:

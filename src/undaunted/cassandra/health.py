@@ -60,7 +60,7 @@ class Health:
         self._stop = threading.Event()
         self._session: Any = None
         self._policy: Any = None
-        self._prober: threading.Thread | None = None
+        self._probers: dict[Any, threading.Thread] = {}
         self.sick = frozenset()
         self._lost: set[Any] = set()
         self._is_away = False
@@ -124,9 +124,11 @@ class Health:
             if host in self.sick or self._session is None:
                 return
             self.sick |= {host}
-            if self._prober is None or not self._prober.is_alive():
-                self._prober = threading.Thread(target=self._probe, name="undaunted-prober", daemon=True)
-                self._prober.start()
+            # A prober for each node: one that was only waited for, because a replica is dead, is well within
+            # milliseconds, and must not wait until another one has had its time to answer.
+            prober = threading.Thread(target=self._probe, args=(host,), name="undaunted-prober", daemon=True)
+            self._probers[host] = prober
+            prober.start()
         self._weigh()
 
     def none_left(self) -> None:
@@ -152,27 +154,24 @@ class Health:
         """A node has left the cluster."""
         with self._changed:
             self.sick -= {host}
+            self._probers.pop(host, None)
             self._lost.discard(host)
         self._weigh()
 
     # -- probing -------------------------------------------------------------------------------
 
-    def _probe(self) -> None:
-        """Ask the sick nodes again and again; ends when none is left."""
+    def _probe(self, host: Any) -> None:
+        """Ask a sick node again and again; ends when it is well, or when a later prober has taken its place."""
         timeout_s = _FIRST_PROBE_S
-        stop = self._stop
-        while not stop.is_set():
-            asked = {host: self._ask(host, timeout_s) for host in self.sick}
-            for host, future in asked.items():
-                if future is not None and self._answers(future):
-                    self._well(host)
-                else:
-                    self._tell_lost(host, "OperationTimedOut")
+        stop, own = self._stop, threading.current_thread()
+        while not stop.is_set() and host in self.sick and self._probers.get(host) is own:
+            future = self._ask(host, timeout_s)
+            if future is not None and self._answers(future):
+                self._well(host)
+                return
+            if host in self.sick:
+                self._tell_lost(host, "OperationTimedOut")
             timeout_s = _PROBE_S
-            with self._changed:
-                if not self.sick:
-                    self._prober = None  # within the lock, so that who comes next starts a new one
-                    return
             stop.wait(_PAUSE_S)
 
     def _ask(self, host: Any, timeout_s: float) -> Any:
@@ -196,6 +195,7 @@ class Health:
     def _well(self, host: Any) -> None:
         with self._changed:
             self.sick -= {host}
+            self._probers.pop(host, None)
             was_lost = host in self._lost
             self._lost.discard(host)
         if was_lost:
