@@ -6,6 +6,9 @@ before them is ``undaunted.toml``. What a page cannot have run says so in a comm
 - ``<!-- example: parse -->``: the next block is a fragment; it must only parse, and its imports must work.
 - ``<!-- examples: mongodb -->``, once a page: its programs talk to a server. A real replica set is started, and each
   MongoDB cluster of the page's settings is that one.
+- ``<!-- examples: cassandra -->``, once a page: each Cassandra cluster of its settings is a fake one, `FakeCassandra`,
+  with the keyspace that they name.
+- ``<!-- examples: pytest -->``, once a page: its ``python`` blocks are a file of tests, which pytest runs.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ _FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _PARSE_ONLY = re.compile(r"<!-- example: parse -->\s*\Z")
-_NEEDS = re.compile(r"<!-- examples: (?P<server>[a-z]+) -->")
+_NEEDS = re.compile(r"<!-- examples: (?P<what>[a-z]+) -->")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,7 @@ class Page:
 
     path: Path
     examples: tuple[Example, ...]
-    server: str | None
+    needs: frozenset[str]
 
     @property
     def name(self) -> str:
@@ -72,8 +75,7 @@ def read(path: Path, text: str | None = None) -> Page:
                 parse_only=bool(_PARSE_ONLY.search(text, 0, match.start())),
             )
         )
-    needs = _NEEDS.search(text)
-    return Page(path=path, examples=tuple(found), server=needs["server"] if needs else None)
+    return Page(path=path, examples=tuple(found), needs=frozenset(match["what"] for match in _NEEDS.finditer(text)))
 
 
 def pages() -> list[Page]:

@@ -6,6 +6,7 @@ import ast
 import importlib
 import json
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -70,40 +71,67 @@ def test_settings_load(page: Page, tmp_path: Path) -> None:
             check_settings(example, tmp_path)
 
 
-def environment(page: Page, lab: Any) -> dict[str, str]:
-    """Points each MongoDB cluster of the page's settings at the lab; the environment wins over the page's file."""
-    found: dict[str, str] = {}
-    members = lab.settings_for("lab")["clusters"]["lab"]
+def clusters(page: Page, backend: str) -> dict[str, Any]:
+    """The clusters of the page's settings that this backend keeps."""
+    found: dict[str, Any] = {}
     for example in page.examples:
         if example.language == "toml":
-            for name, cluster in parse(example.text).get("clusters", {}).items():
-                if cluster["backend"] == "mongodb":
-                    prefix = f"UNDAUNTED__CLUSTERS__{name.upper()}__"
-                    found[prefix + "NODES"] = json.dumps(members["nodes"])
-                    found[prefix + "REPLICA_SET"] = members["replica_set"]
-    return found
+            found |= parse(example.text).get("clusters", {})
+    return {name: cluster for name, cluster in found.items() if cluster["backend"] == backend}
+
+
+def point(monkeypatch: pytest.MonkeyPatch, declared: dict[str, Any]) -> None:
+    """Point a cluster at nodes that are there; the environment wins over the page's file."""
+    ((name, cluster),) = declared["clusters"].items()
+    for key in cluster.keys() & {"nodes", "replica_set", "local_datacenter"}:
+        value = cluster[key]
+        text = value if isinstance(value, str) else json.dumps(value)
+        monkeypatch.setenv(f"UNDAUNTED__CLUSTERS__{name.upper()}__{key.upper()}", text)
+
+
+@pytest.fixture
+def servers(page: Page, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the page's programs talk to."""
+    assert page.needs <= {"mongodb", "cassandra", "pytest"}, f"{page.name} asks for what no lab has: {page.needs}"
+    if "mongodb" in page.needs:
+        lab = request.getfixturevalue("healthy_mongo_lab")
+        for name in clusters(page, "mongodb"):
+            point(monkeypatch, lab.settings_for(name))
+    if "cassandra" in page.needs:
+        fake = request.getfixturevalue("fake_cassandra")
+        for name, cluster in clusters(page, "cassandra").items():
+            point(monkeypatch, fake.settings_for(name))
+            fake.create_keyspace(cluster["keyspace"])
 
 
 @EVERY_PAGE
-def test_programs_run(
-    page: Page, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("servers")
+def test_programs_run(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    if page.server is not None:
-        assert page.server == "mongodb", f"{page.name} asks for a server that no lab has: {page.server}"
-        for name, value in environment(page, request.getfixturevalue("healthy_mongo_lab")).items():
-            monkeypatch.setenv(name, value)
+    if "pytest" in page.needs:
+        run_as_tests(page, tmp_path)
+        return
     namespace: dict[str, Any] = {"__name__": "page"}
     try:
         for example in page.examples:
             if example.parse_only:
                 continue
             if example.language == "toml":
+                undaunted.close()  # so that what follows reads these settings
                 (tmp_path / "undaunted.toml").write_text(example.text, encoding="utf-8")
             elif example.language == "python":
                 exec(compile(example.tree(), example.where, "exec"), namespace)
     finally:
         undaunted.close()
+
+
+def run_as_tests(page: Page, folder: Path) -> None:
+    """Run the page's Python as a file of tests, in a process of its own, and ask that there were some."""
+    text = "\n\n".join(e.text for e in page.examples if e.language == "python" and not e.parse_only)
+    (folder / "test_page.py").write_text(text, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "test_page.py"]
+    answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
+    assert answer.returncode == 0, f"{page.name}\n{answer.stdout}{answer.stderr}"
 
 
 def test_the_readme_is_among_the_pages_and_its_make_targets_exist() -> None:
@@ -147,3 +175,11 @@ def test_finds_examples_where_they_stand_and_what_is_wrong_with_them(tmp_path: P
         check_settings(settings, tmp_path)
     with pytest.raises(ImportError):
         check_imports(fragment)
+
+
+def test_a_page_of_tests_that_fail_fails(tmp_path: Path) -> None:
+    text = "<!-- examples: pytest -->\n```python\ndef test_it():\n    assert 1 + 1 == 3\n```\n"
+    page = read(ROOT / "docs" / "broken.md", text)
+    assert page.needs == {"pytest"}
+    with pytest.raises(AssertionError, match=r"1 failed"):
+        run_as_tests(page, tmp_path)

@@ -8,12 +8,12 @@ cell, where the newest timestamp wins. With the fixture of the pytest plugin, fo
 
     def test_a_lost_reply_counts_once(fake_cassandra):
         fake_cassandra.create_keyspace("shop")
-        connection.setup(fake_cassandra.contact_points, "shop", port=fake_cassandra.port)
-        sync_table(Hits)
+        undaunted.configure(fake_cassandra.settings_for("catalog", keyspace="shop"))
+        sync([Hits])
         fake_cassandra.script("UPDATE shop.hits").lose_reply()
         with pytest.raises(OutcomeUnknown):             # plain cqlengine raises nothing here, and counts twice
             Hits.objects(page="home").update(count=1)
-        assert len(fake_cassandra.executed) == 1
+        undaunted.close()
         assert fake_cassandra.execute("SELECT count FROM shop.hits") == [{"count": 1}]
 
 What can be scripted, by pattern, opcode, node, page and number, is an error with all its fields before or after the

@@ -165,6 +165,27 @@ class FakeCassandra:
         """The port of all nodes."""
         return self._reservation.port
 
+    def settings_for(
+        self, cluster: str, *, keyspace: str | None = None, datacenter: str | None = None, **more: Any
+    ) -> dict[str, Any]:
+        """Settings that declare this cluster under a name, as `undaunted.configure` takes them; without any login.
+
+        Args:
+            cluster: The name.
+            keyspace: The keyspace of models that name none; `create_keyspace` makes one. Default: none.
+            datacenter: The local datacenter, whose nodes are named. Default: the first.
+            **more: More settings of the cluster, such as ``timeout="200ms"``.
+        """
+        home = datacenter or self.nodes[0].datacenter
+        declared: dict[str, Any] = {
+            "backend": "cassandra",
+            "nodes": [f"{node.address}:{self.port}" for node in self._chosen([home])],
+            "local_datacenter": home,
+        }
+        if keyspace is not None:
+            declared["keyspace"] = keyspace
+        return {"clusters": {cluster: declared | more}}
+
     # What happens to nodes
 
     def kill(self, *targets: int | str, announce: bool = False) -> None:

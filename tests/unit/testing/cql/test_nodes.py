@@ -399,3 +399,26 @@ def test_the_fixtures_of_the_plugin(fake_cassandra, make_fake_cassandra):
     small = make_fake_cassandra(1, protocol=4)
     assert small.nodes[0].member.protocol == 4
     assert repr(small) == f"<FakeCassandra {small.nodes[0].address}:up>"
+
+
+def test_settings_that_declare_it(make_fake_cassandra):
+    fake = make_fake_cassandra(datacenters={"north": 2, "south": 1})
+    addresses = [f"{address}:9042" for address in fake.contact_points]
+    assert fake.settings_for("catalog", keyspace="shop", timeout="200ms") == {
+        "clusters": {
+            "catalog": {
+                "backend": "cassandra",
+                "nodes": addresses[:2],
+                "local_datacenter": "north",
+                "keyspace": "shop",
+                "timeout": "200ms",
+            }
+        }
+    }
+    assert fake.settings_for("c", datacenter="south")["clusters"]["c"] == {
+        "backend": "cassandra",
+        "nodes": addresses[2:],
+        "local_datacenter": "south",
+    }
+    with pytest.raises(FakeCassandraError, match="west"):
+        fake.settings_for("c", datacenter="west")
