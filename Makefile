@@ -22,8 +22,15 @@ help: ## List the targets
 # --- what a user runs -------------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: $(VENV)/run ## Two shops on one real replica set, plain and undaunted, while its nodes fail (2 minutes)
+demo: $(VENV)/run ## Two shops on one real cluster, plain and undaunted, while its nodes fail (2 minutes each)
 	@$(BIN)/python examples/demo/run.py $(ARGS)
+
+.PHONY: demo-mongodb demo-cassandra
+demo-mongodb: $(VENV)/run ## The demo on a MongoDB replica set alone
+	@$(BIN)/python examples/demo/run.py --backend mongodb $(ARGS)
+
+demo-cassandra: $(VENV)/run ## The demo on a Cassandra cluster alone
+	@$(BIN)/python examples/demo/run.py --backend cassandra $(ARGS)
 
 .PHONY: test
 test: test-unit test-integration ## All tests, on real servers

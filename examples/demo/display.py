@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from report import READS, WRITES
+from kinds import KINDS
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
@@ -25,7 +25,7 @@ TURN_S = 0.25
 LINE_S = 2.0
 SILENT_S = 1.5
 BARS = " ▁▂▃▄▅▆▇█"
-COLOURS = {"primary": "bold green", "secondary": "green", "frozen": "bold cyan", "down": "bold red"}
+COLOURS = {"primary": "bold green", "secondary": "green", "up": "green", "frozen": "bold cyan", "down": "bold red"}
 
 
 class Pulse:
@@ -33,6 +33,7 @@ class Pulse:
 
     def __init__(self, side: Side) -> None:
         self.title = side.title
+        self._kinds = KINDS[side.backend]
         self._ledger = side.ledger
         self._read = 0
         self._writes: list[float] = []
@@ -48,9 +49,9 @@ class Pulse:
             if entry.error is not None:
                 self._raised += 1
                 self._last_error = f"{entry.operation}: {entry.error}"
-            elif entry.ended_s is not None and entry.operation in WRITES:
+            elif entry.ended_s is not None and entry.operation in self._kinds.writes:
                 self._writes.append(entry.ended_s)
-            elif entry.ended_s is not None and entry.operation in READS:
+            elif entry.ended_s is not None and entry.operation in self._kinds.reads:
                 self._reads.append(entry.ended_s)
 
     def cells(self, now_s: float) -> list[Text]:
@@ -129,11 +130,7 @@ class Display:
         elif now_s >= self._next_line_s:
             self._next_line_s = now_s + LINE_S
             sides = "; ".join(pulse.line(now_s) for pulse in self._pulses)
-            self.say(f"{sides}; primary {self._primary()}, fault: {self._faults.current}")
-
-    def _primary(self) -> str:
-        seen = self._sightings.seen
-        return (seen[-1].node if seen else None) or "none"
+            self.say(f"{sides}; {self._sightings.line()}, fault: {self._faults.current}")
 
     def _table(self, now_s: float) -> Group:
         table = Table(expand=True)

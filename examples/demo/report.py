@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pymongo.read_concern import ReadConcern
+from audits import AUDITS
+from kinds import KINDS
 from rich.box import SIMPLE
 from rich.table import Table
 
@@ -17,20 +18,13 @@ from undaunted.lab.verdict import Passage, Verdict, check
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pymongo.database import Database
+    from kinds import Kinds
     from rich.console import Console
 
-    from undaunted.lab import MongoLab
     from undaunted.lab.ledger import Entry
     from undaunted.lab.timeline import Episode
 
-WRITES = ("save new", "save changed", "update one", "update many")
-READS = ("point read",)
-SCANS = ("scan",)
-
 PLAIN: dict[str, Any] = {"box": SIMPLE, "padding": (0, 1, 0, 0), "title_justify": "left"}
-
-Effects = dict[str, list[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +32,7 @@ class Judgement:
     """What became of everything that one side did."""
 
     title: str
+    kinds: Kinds
     verdicts: dict[str, Verdict]
     crooked_counters: int
     write_gap: Gap
@@ -49,10 +44,22 @@ class Judgement:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing was lost, doubled, torn or raised, and everything came back and was complete."""
+        """Whether nothing was lost, doubled, torn or raised, and everything came back and was complete.
+
+        An unknown outcome that was told as such, of what nothing can make harmless, is the truth, and no failure.
+        """
         scans = self.verdicts["scan"]
         is_exact = set(scans.notes) == {Passage.EXACT.value}
-        return all(v.is_clean for v in self.verdicts.values()) and is_exact and not self.crooked_counters
+        return all(self._is_clean(v) for v in self.verdicts.values()) and is_exact and not self.crooked_counters
+
+    @property
+    def told_unknown(self) -> int:
+        """How many outcomes were told to be unknown, of what may not run twice."""
+        return sum(self.verdicts[kind].errors.get("OutcomeUnknown", 0) for kind in self.kinds.single)
+
+    def _is_clean(self, verdict: Verdict) -> bool:
+        unknown = verdict.errors.get("OutcomeUnknown", 0) if verdict.operation in self.kinds.single else 0
+        return replace(verdict, raised=verdict.raised - unknown).is_clean
 
     def over(self, kinds: Sequence[str], what: str) -> int:
         """The sum of a column over some kinds of operation."""
@@ -60,32 +67,8 @@ class Judgement:
         return sum(value if isinstance(value, int) else len(value) for value in found)
 
 
-def effects_in(database: Database[dict[str, Any]]) -> tuple[dict[str, Effects], int]:
-    """How often each write's own name is found where it belongs, and how many counters differ from their names."""
-    majority = ReadConcern("majority")
-    orders = list(database.get_collection("order", read_concern=majority).find())
-    products = list(database.get_collection("product", read_concern=majority).find().sort("sku", 1))
-    shelves: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    sales: Counter[str] = Counter()
-    for product in products:
-        shelves[product["shelf"]].append(product)
-        sales.update(product["sales"])
-    visits: Effects = {}
-    for on_shelf in shelves.values():
-        counts = [Counter(product["visits"]) for product in on_shelf]
-        visits.update({visit: [count[visit] for count in counts] for visit in {v for c in counts for v in c}})
-    crooked = sum(p["sold"] != len(p["sales"]) for p in products)
-    crooked += sum(p["visited"] != len(p["visits"]) for p in products)
-    return {
-        "save new": {key: [count] for key, count in Counter(o["number"] for o in orders).items()},
-        "save changed": {key: [count] for key, count in Counter(o.get("receipt") for o in orders).items() if key},
-        "update one": {key: [count] for key, count in sales.items()},
-        "update many": visits,
-    }, crooked
-
-
 def judge(
-    lab: MongoLab,
+    lab: Any,
     *,
     title: str,
     database: str,
@@ -95,19 +78,20 @@ def judge(
     episodes: Sequence[Episode],
 ) -> Judgement:
     """Hold a side's ledger against its database."""
-    with lab.client() as client:
-        effects, crooked = effects_in(client[database])
-    verdicts = {kind: check(kind, entries, effects[kind]) for kind in WRITES}
-    verdicts |= {kind: check(kind, entries) for kind in (*READS, *SCANS)}
-    writes, reads = (moments(entries, kinds) for kinds in (WRITES, READS))
+    kinds = KINDS[lab.backend]
+    effects, crooked = AUDITS[lab.backend](lab, database, entries)
+    verdicts = {kind: check(kind, entries, effects[kind]) for kind in kinds.writes}
+    verdicts |= {kind: check(kind, entries) for kind in (*kinds.reads, *kinds.scans)}
+    writes, reads = (moments(entries, each) for each in (kinds.writes, kinds.reads))
     spans = [
         (episode.started_s, after.started_s if after is not None else ended_s)
         for episode, after in zip(episodes, [*episodes[1:], None], strict=True)
     ]
-    single = [e for e in entries if e.operation not in SCANS and e.ended_s is not None]
+    single = [e for e in entries if e.operation not in kinds.scans and e.ended_s is not None]
     slowest = max(single, key=lambda e: (e.ended_s or 0.0) - e.started_s, default=None)
     return Judgement(
         title=title,
+        kinds=kinds,
         verdicts=verdicts,
         crooked_counters=crooked,
         write_gap=longest_gap(writes, started_s=started_s, ended_s=ended_s),
@@ -127,21 +111,24 @@ def moments(entries: Sequence[Entry], kinds: Sequence[str], *, outcome: Outcome 
 def rows(judgement: Judgement) -> dict[str, str]:
     """The ledger of one side, a line a figure."""
     j = judgement
+    writes, reads = j.kinds.writes, j.kinds.reads
+    told = {"  of these, told as an unknown outcome": str(j.told_unknown)} if j.kinds.single else {}
     notes: Mapping[str, int] = j.verdicts["scan"].notes
     scans = j.verdicts["scan"]
     return {
-        "writes acknowledged": str(j.over(WRITES, "acknowledged")),
-        "writes raised": str(j.over(WRITES, "raised")),
-        "  of these, applied all the same": str(j.over(WRITES, "applied_though_raised")),
-        "writes that never came back": str(j.over(WRITES, "open")),
-        "writes lost": str(j.over(WRITES, "lost")),
-        "writes applied twice": str(j.over(WRITES, "doubled")),
-        "writes applied in part": str(j.over(WRITES, "torn")),
-        "writes that nobody made": str(j.over(WRITES, "unexpected")),
+        "writes acknowledged": str(j.over(writes, "acknowledged")),
+        "writes raised": str(j.over(writes, "raised")),
+        **told,
+        "  of these, applied all the same": str(j.over(writes, "applied_though_raised")),
+        "writes that never came back": str(j.over(writes, "open")),
+        "writes lost": str(j.over(writes, "lost")),
+        "writes applied twice": str(j.over(writes, "doubled")),
+        "writes applied in part": str(j.over(writes, "torn")),
+        "writes that nobody made": str(j.over(writes, "unexpected")),
         "counters that do not add up": str(j.crooked_counters),
-        "reads acknowledged": str(j.over(READS, "acknowledged")),
-        "reads raised": str(j.over(READS, "raised")),
-        "reads that never came back": str(j.over(READS, "open")),
+        "reads acknowledged": str(j.over(reads, "acknowledged")),
+        "reads raised": str(j.over(reads, "raised")),
+        "reads that never came back": str(j.over(reads, "open")),
         "scans complete and in order": str(notes.get(Passage.EXACT.value, 0)),
         "scans raised": str(scans.raised),
         "scans that never came back": str(scans.open),
@@ -157,7 +144,7 @@ def rows(judgement: Judgement) -> dict[str, str]:
 
 def show(console: Console, judgements: Sequence[Judgement], episodes: Sequence[Episode]) -> None:
     """Print the ledger, as one table for all and one for each view into it."""
-    whole = Table(title="The ledger, checked against the database at majority read concern", box=SIMPLE)
+    whole = Table(title=f"The ledger, checked against the database at {judgements[0].kinds.checked_at}", box=SIMPLE)
     whole.add_column("")
     for judgement in judgements:
         whole.add_column(judgement.title, justify="right")
@@ -176,20 +163,19 @@ def show(console: Console, judgements: Sequence[Judgement], episodes: Sequence[E
 
 
 def _by_operation(judgements: Sequence[Judgement]) -> Table:
-    table = Table(
-        title="By operation; applied: of those raised (a change saved twice is not seen: it sets the same)", **PLAIN
-    )
+    table = Table(title="By operation; applied: of those raised (what sets the same twice is not seen)", **PLAIN)
     table.add_column("operation", no_wrap=True)
     table.add_column("side", no_wrap=True)
     columns = ("acknowledged", "raised", "applied_though_raised", "open", "lost", "doubled", "torn")
     for column in ("ok", "raised", "applied", "open", "lost", "twice", "part"):
         table.add_column(column, justify="right", no_wrap=True)
-    for kind in (*WRITES, *READS, *SCANS):
+    kinds = judgements[0].kinds
+    for kind in (*kinds.writes, *kinds.reads, *kinds.scans):
         for judgement in judgements:
             cells = [str(judgement.over([kind], column)) for column in columns]
-            if kind not in WRITES:
+            if kind not in kinds.writes:
                 cells[2], cells[4:] = "-", ["-", "-", "-"]
-            elif kind == "save changed":
+            elif kind in kinds.blind:
                 cells[5] = "-"
             table.add_row(kind, judgement.title.partition(" ")[0], *cells)
     return table
@@ -197,8 +183,10 @@ def _by_operation(judgements: Sequence[Judgement]) -> Table:
 
 def _by_fault(judgements: Sequence[Judgement], episodes: Sequence[Episode]) -> Table:
     table = Table(title="By fault: the longest time without a write / without a read", **PLAIN)
+    has_primary = any(episode.elected_s is not None for episode in episodes)
     table.add_column("fault")
-    table.add_column("new primary after", justify="right")
+    if has_primary:
+        table.add_column("new primary after", justify="right")
     for judgement in judgements:
         table.add_column(judgement.title, justify="right")
     for place, episode in enumerate(episodes):
@@ -207,7 +195,7 @@ def _by_fault(judgements: Sequence[Judgement], episodes: Sequence[Episode]) -> T
             f"{judgement.write_gaps[place].length_s:.1f} s / {judgement.read_gaps[place].length_s:.1f} s"
             for judgement in judgements
         ]
-        table.add_row(f"{episode.name} {episode.node}", elected, *cells)
+        table.add_row(f"{episode.name} {episode.node}", *([elected] if has_primary else []), *cells)
     return table
 
 
@@ -228,6 +216,7 @@ def as_data(judgements: Mapping[str, Judgement], episodes: Sequence[Episode], *,
             name: {
                 "is_clean": judgement.is_clean,
                 "operations": {kind: asdict(verdict) for kind, verdict in judgement.verdicts.items()},
+                "told_unknown": judgement.told_unknown,
                 "crooked_counters": judgement.crooked_counters,
                 "longest_without_write_s": round(judgement.write_gap.length_s, 3),
                 "longest_without_read_s": round(judgement.read_gap.length_s, 3),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from undaunted.lab import LabError
 from undaunted.lab.timeline import Episode, Sighting
@@ -13,7 +13,7 @@ from undaunted.lab.timeline import Episode, Sighting
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from undaunted.lab import LabNode, MongoLab
+    from undaunted.lab import LabNode
 
 SHORTEST_S = 20.0
 USUAL_S = 95.0
@@ -51,9 +51,9 @@ class Plan:
 
 
 class Sightings:
-    """Looks ten times a second who is primary, in a thread, and remembers each change."""
+    """Looks ten times a second how the nodes are, and who is primary where one is; remembers each change of primary."""
 
-    def __init__(self, lab: MongoLab) -> None:
+    def __init__(self, lab: Any) -> None:
         self._lab = lab
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, name="sightings", daemon=True)
@@ -80,8 +80,17 @@ class Sightings:
                     self.failure = error  # the lab is gone; the one who runs the demo must know
                 return
 
+    def line(self) -> str:
+        """Who is primary; without one, how the nodes are."""
+        if self._lab.backend == "mongodb":
+            return f"primary {(self.seen[-1].node if self.seen else None) or 'none'}"
+        return "nodes " + " ".join(f"{name} {state}" for name, state in sorted(self.roles.items()))
+
     def _look_once(self) -> None:
         states = self._lab.states()
+        if self._lab.backend != "mongodb":
+            self.roles = {name: str(state) for name, state in states.items()}
+            return
         asked = [node for node in self._lab.nodes if states[node.name] == "up"]  # a frozen one would hold us up
         roles = self._lab.roles(asked)
         self.roles = {name: str(state) if name not in roles else roles[name] for name, state in states.items()}
@@ -104,7 +113,7 @@ class Faults:
     """
 
     def __init__(
-        self, lab: MongoLab, plan: Plan, *, wait_until: Callable[[float], None], say: Callable[[str], None]
+        self, lab: Any, plan: Plan, *, wait_until: Callable[[float], None], say: Callable[[str], None]
     ) -> None:
         self._lab = lab
         self._plan = plan
@@ -114,7 +123,7 @@ class Faults:
         self.current = "none"
 
     def run(self, opened_s: float) -> None:
-        """Kill the primary and bring it back, freeze the next and thaw it, make the third step down."""
+        """Kill a node and bring it back, freeze the next and thaw it, and what the backend has for the third."""
         plan = self._plan
         self._strike(
             "SIGKILL",
@@ -132,7 +141,10 @@ class Faults:
             mend=self._lab.thaw,
             mend_at_s=opened_s + plan.thaw_s,
         )
-        self._strike("step-down", "stepping down", self._lab.step_down, at_s=opened_s + plan.step_down_s)
+        if self._lab.backend == "mongodb":
+            self._strike("step-down", "stepping down", self._lab.step_down, at_s=opened_s + plan.step_down_s)
+        else:
+            self._restart_all(at_s=opened_s + plan.step_down_s)
         self._wait_until(time.monotonic() + plan.calm_s)
 
     def _strike(
@@ -147,19 +159,51 @@ class Faults:
     ) -> None:
         self._wait_until(at_s)
         self._lab.wait_healthy()  # the fault before must be over, or there is no majority to go on with
-        node = self._lab.primary()
+        has_primary = self._lab.backend == "mongodb"
+        node: LabNode = self._lab.primary() if has_primary else self._lab.nodes[len(self.episodes)]
         struck_s = time.monotonic()
         self.current = f"{node.name} {state}"
-        self._say(f"{name}: the primary {node.name} is {state}")
+        self._say(f"{name}: {'the primary ' if has_primary else ''}{node.name} is {state}")
         strike(node)
-        elected_s = self._lab.wait_primary(other_than=node, timeout=ELECTION_S)
-        self._say(f"{self._lab.primary().name} is primary, {elected_s - struck_s:.1f} s after the fault")
+        elected_s: float | None = None
+        if has_primary:
+            elected_s = self._lab.wait_primary(other_than=node, timeout=ELECTION_S)
+            self._say(f"{self._lab.primary().name} is primary, {elected_s - struck_s:.1f} s after the fault")
         if mend is not None:
-            self._wait_until(mend_at_s)
+            # As long as planned, also where the fault came later than planned since the one before took its time.
+            self._wait_until(max(mend_at_s, struck_s + mend_at_s - at_s))
             mend(node)
             self._say(f"{node.name} is back")
-        mended_s = time.monotonic() if mend is not None else elected_s
+        mended_s = time.monotonic() if mend is not None or elected_s is None else elected_s
         self.current = "none"
         self.episodes.append(
             Episode(name=name, node=node.name, started_s=struck_s, ended_s=mended_s, elected_s=elected_s)
+        )
+
+    def _restart_all(self, *, at_s: float) -> None:
+        """Restart every node, one after the other; in a thread, so that the display goes on."""
+        self._wait_until(at_s)
+        self._lab.wait_healthy()
+        began_s = time.monotonic()
+        self.current = "rolling restart"
+        self._say("rolling restart: every node is stopped and started, one after the other")
+        failed: list[BaseException] = []
+
+        def restart() -> None:
+            try:
+                self._lab.rolling_restart()
+            except LabError as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=restart, name="restart", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            self._wait_until(time.monotonic() + 0.25)
+        if failed:
+            raise failed[0]
+        self._say("every node is back")
+        self.current = "none"
+        names = " ".join(node.name for node in self._lab.nodes)
+        self.episodes.append(
+            Episode(name="rolling restart", node=names, started_s=began_s, ended_s=time.monotonic(), elected_s=None)
         )

@@ -12,18 +12,19 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from kinds import KINDS
+
 from undaunted.lab import LabError
 from undaunted.lab.ledger import Ledger
 
 if TYPE_CHECKING:
-    from undaunted.lab import MongoLab
+    from undaunted.lab.lab import Lab
 
 HERE = Path(__file__).resolve().parent
 ALIAS = "shop"
 PAST_ORDERS = 1500
 OPENING_S = 60.0
 ENDING_S = 75.0
-TITLES = {"plain": "plain mongoengine", "undaunted": "undaunted"}
 
 
 class Side:
@@ -35,9 +36,10 @@ class Side:
         log: Where what it writes to standard error goes.
     """
 
-    def __init__(self, name: str, lab: MongoLab, *, log: Path) -> None:
+    def __init__(self, name: str, lab: Lab, *, log: Path) -> None:
         self.name = name
-        self.title = TITLES[name]
+        self.backend = lab.backend
+        self.title = f"plain {KINDS[lab.backend].orm}" if name == "plain" else name
         self.database = f"shop_{name}"
         self.log = log
         self.ledger = Ledger()
@@ -45,10 +47,11 @@ class Side:
         self.is_done = False
         self._failure: LabError | None = None
         settings = lab.settings_for(ALIAS)
-        settings["clusters"][ALIAS]["database"] = self.database
+        settings["clusters"][ALIAS][{"mongodb": "database", "cassandra": "keyspace"}[lab.backend]] = self.database
         spec = {
+            "backend": lab.backend,
             "side": name,
-            "uri": lab.uri,
+            "uri": getattr(lab, "uri", None),
             "settings": settings,
             "database": self.database,
             "past_orders": PAST_ORDERS,

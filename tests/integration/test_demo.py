@@ -70,7 +70,8 @@ def wait_for(condition: object, *, seconds: float) -> bool:
 @pytest.mark.timeout(WHOLE_S + 60)
 def test_a_short_demo_ends_clean_with_a_picture_and_a_ledger(tmp_path: Path) -> None:
     picture, ledger = tmp_path / "new" / "demo.png", tmp_path / "new" / "demo.json"
-    with demo(tmp_path, "--quick", "--picture", str(picture), "--json", str(ledger)) as (process, mark):
+    options = ("--backend", "mongodb", "--quick", "--picture", str(picture), "--json", str(ledger))
+    with demo(tmp_path, *options) as (process, mark):
         status = process.wait(WHOLE_S)
         output = (tmp_path / "output").read_text()
         assert status == 0, output
@@ -91,10 +92,31 @@ def test_a_short_demo_ends_clean_with_a_picture_and_a_ledger(tmp_path: Path) -> 
     assert set(undaunted["operations"]["scan"]["notes"]) == {"exact"}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(WHOLE_S + 60)
+def test_a_short_demo_on_cassandra_tells_what_it_cannot_know_and_keeps_the_rest(tmp_path: Path) -> None:
+    picture, ledger = tmp_path / "demo.png", tmp_path / "demo.json"
+    options = ("--backend", "cassandra", "--quick", "--picture", str(picture), "--json", str(ledger))
+    with demo(tmp_path, *options) as (process, mark):
+        status = process.wait(WHOLE_S)
+        output = (tmp_path / "output").read_text()
+        assert status == 0, output
+        assert wait_for(lambda: not marked(mark), seconds=20), marked(mark)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    told = json.loads(ledger.read_text())
+    assert [fault["name"] for fault in told["faults"]] == ["SIGKILL", "SIGSTOP", "rolling restart"]
+    undaunted = told["sides"]["undaunted"]
+    assert undaunted["is_clean"] is True
+    raised = {kind for kind, each in undaunted["operations"].items() if each["raised"]}
+    assert raised <= {"append", "counter", "conditional"}
+    for side in told["sides"].values():
+        assert min(operation["acknowledged"] for operation in side["operations"].values()) > 0
+
+
 @pytest.mark.timeout(WHOLE_S)
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_demo_that_is_interrupted_leaves_nothing_behind(tmp_path: Path, number: signal.Signals, status: int) -> None:
-    with demo(tmp_path, "--quick") as (process, mark):
+    with demo(tmp_path, "--backend", "mongodb", "--quick") as (process, mark):
         output = tmp_path / "output"
         assert wait_for(lambda: "writes/s" in output.read_text(), seconds=120), output.read_text()
         assert len(marked(mark)) >= 7  # itself, both shops, three servers and their guardian
