@@ -108,6 +108,16 @@ def moments(entries: Sequence[Entry], kinds: Sequence[str], *, outcome: Outcome 
     return [e.ended_s for e in entries if e.operation in kinds and e.outcome is outcome and e.ended_s is not None]
 
 
+def split_raised(entries: Sequence[Entry], kinds: Kinds) -> tuple[list[float], list[float]]:
+    """When operations raised, and when an outcome was told as unknown that nothing could have made known."""
+    raised = [entry for entry in entries if entry.outcome is Outcome.RAISED and entry.ended_s is not None]
+    is_told = [entry.error == "OutcomeUnknown" and entry.operation in kinds.single for entry in raised]
+    return (
+        [entry.ended_s or 0.0 for entry, told in zip(raised, is_told, strict=True) if not told],
+        [entry.ended_s or 0.0 for entry, told in zip(raised, is_told, strict=True) if told],
+    )
+
+
 def rows(judgement: Judgement) -> dict[str, str]:
     """The ledger of one side, a line a figure."""
     j = judgement

@@ -27,7 +27,6 @@ from script import QUICK_S, SHORTEST_S, USUAL_S, Faults, Plan, Sightings
 from sides import Side
 
 from undaunted.lab import CassandraLab, LabError, MongoLab
-from undaunted.lab.ledger import Outcome
 from undaunted.lab.picture import Track, draw
 
 if TYPE_CHECKING:
@@ -117,16 +116,12 @@ class Demo:
     def draw(self, path: Path) -> Path:
         """Draw both timelines."""
         kinds = KINDS[self._lab.backend]
-        every = (*kinds.writes, *kinds.reads, *kinds.scans)
-        tracks = [
-            Track(
-                name=side.title,
-                writes=report.moments(side.ledger.entries(), kinds.writes),
-                reads=report.moments(side.ledger.entries(), kinds.reads),
-                raised=report.moments(side.ledger.entries(), every, outcome=Outcome.RAISED),
-            )
-            for side in self.sides
-        ]
+        tracks: list[Track] = []
+        for side in self.sides:
+            entries = side.ledger.entries()
+            raised, unknown = report.split_raised(entries, kinds)
+            writes, reads = report.moments(entries, kinds.writes), report.moments(entries, kinds.reads)
+            tracks.append(Track(name=side.title, writes=writes, reads=reads, raised=raised, unknown=unknown))
         return draw(
             path,
             tracks,

@@ -33,12 +33,14 @@ class Track:
         writes: When each acknowledged write came back.
         reads: When each acknowledged read came back.
         raised: When something raised.
+        unknown: When a write was told to be of unknown outcome; these are not among the raised.
     """
 
     name: str
     writes: Sequence[float]
     reads: Sequence[float]
     raised: Sequence[float]
+    unknown: Sequence[float] = ()
 
 
 def draw(
@@ -67,16 +69,19 @@ def draw(
         from matplotlib.figure import Figure  # noqa: PLC0415 - heavy, and only the pictures need it
     except ImportError as error:
         raise LabError("A picture needs matplotlib: pip install 'undaunted[lab]'.") from error
-    heights = [2.6] * len(tracks) + [0.3]
+    heights = [2.6] * len(tracks) + ([0.3] if sightings else [])
     tall = sum(heights) + 0.9 * len(heights)  # inches: the panels, and room for a title above each and the axis below
     figure = cast("Any", Figure(figsize=(12, tall), dpi=110, facecolor="white"))
     figure.subplots_adjust(left=0.06, right=0.985, top=1 - 0.6 / tall, bottom=0.55 / tall, hspace=0.5)
     panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0]
     top = max([1.0, *(max(_curve(moments, started_s, ended_s)) for t in tracks for moments in (t.writes, t.reads))])
-    for panel, track in zip(panels[:-1], tracks, strict=True):
+    for panel, track in zip(panels[: len(tracks)], tracks, strict=True):
         _shade(panel, episodes, started_s)
         _plot(panel, track, started_s=started_s, ended_s=ended_s, top=top)
-    _strip(panels[-1], sightings, episodes, started_s=started_s, ended_s=ended_s)
+    if sightings:
+        _strip(panels[-1], sightings, episodes, started_s=started_s, ended_s=ended_s)
+    panels[-1].set_xlim(0, ended_s - started_s)
+    panels[-1].set_xlabel("seconds")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, format="png")
@@ -114,18 +119,22 @@ def _plot(panel: Any, track: Track, *, started_s: float, ended_s: float, top: fl
         curve = _curve(moments, started_s, ended_s)
         at = [place * _WIDTH_S for place in range(len(curve) + 1)]
         panel.stairs(curve, at, color=colour, linewidth=1.6, label=f"{name} a second", zorder=3)
-    raised = [moment - started_s for moment in track.raised]
-    panel.plot(
-        raised,
-        [top * 1.09] * len(raised),
-        marker="v",
-        color=_RAISED,
-        linestyle="none",
-        markersize=6,
-        label=f"raised: {len(raised)}",
-        zorder=4,
-        clip_on=False,
-    )
+    marks: list[tuple[str, Sequence[float], str]] = [("raised", track.raised, _RAISED)]
+    if track.unknown:
+        marks.append(("told as unknown", track.unknown, "none"))
+    for name, moments, fill in marks:
+        panel.plot(
+            [moment - started_s for moment in moments],
+            [top * 1.09] * len(moments),
+            marker="v",
+            markerfacecolor=fill,
+            markeredgecolor=_RAISED,
+            linestyle="none",
+            markersize=6,
+            label=f"{name}: {len(moments)}",
+            zorder=4,
+            clip_on=False,
+        )
     gap = longest_gap(track.writes, started_s=started_s, ended_s=ended_s)
     if gap.length_s >= 1:
         low, high, height = gap.started_s - started_s, gap.ended_s - started_s, top * 0.55
@@ -137,7 +146,7 @@ def _plot(panel: Any, track: Track, *, started_s: float, ended_s: float, top: fl
     panel.grid(axis="y", color="#dddddd", linewidth=0.6, zorder=0)
     panel.spines[["top", "right"]].set_visible(False)
     panel.set_title(track.name, loc="left", fontsize=12, fontweight="bold", color=_INK, pad=22)
-    panel.legend(loc="lower right", bbox_to_anchor=(1.0, 1.06), ncols=3, frameon=False, fontsize=9)
+    panel.legend(loc="lower right", bbox_to_anchor=(1.0, 1.06), ncols=4, frameon=False, fontsize=9)
 
 
 def _strip(
@@ -152,8 +161,6 @@ def _strip(
         panel.barh(0, width, left=low, height=1.0, color=_NODES[names.index(node) % len(_NODES)], linewidth=0)
         if width > (ended_s - started_s) / 40:
             panel.text(low + width / 2, 0, node, ha="center", va="center", fontsize=9, color="white")
-    panel.set_xlim(0, ended_s - started_s)
     panel.set_ylim(-0.5, 0.5)
     panel.set_yticks([0], ["primary"])
-    panel.set_xlabel("seconds")
     panel.spines[["top", "right", "left"]].set_visible(False)
