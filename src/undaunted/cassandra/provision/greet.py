@@ -70,10 +70,15 @@ def greet(  # noqa: PLR0911  # a table
 
 def _exchange(connection: socket.socket, host: str, tls: ssl.SSLContext | None, timeout_s: float) -> Silence | None:
     connection.settimeout(timeout_s)
-    if tls is not None:
-        with tls.wrap_socket(connection, server_hostname=host if tls.check_hostname else None) as secured:
-            return _ask(secured)
-    return _ask(connection)
+    if tls is None:
+        return _ask(connection)
+    try:
+        secured = tls.wrap_socket(connection, server_hostname=host)
+    except TimeoutError:
+        reason = f"accepts connections and does not answer the tls handshake within {timeout_s:g} s"
+        return Silence(reason=reason, is_frozen=True)
+    with secured:
+        return _ask(secured)
 
 
 def _ask(connection: socket.socket) -> Silence | None:
