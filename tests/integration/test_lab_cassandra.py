@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -110,9 +111,10 @@ def test_it_listens_on_addresses_of_its_own_only(lab):
 
 def sockets_of(pid):
     for handle in Path(f"/proc/{pid}/fd").iterdir():
-        found = re.fullmatch(r"socket:\[(\d+)\]", str(handle.readlink()))
-        if found:
-            yield found[1]
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found = re.fullmatch(r"socket:\[(\d+)\]", str(handle.readlink()))
+            if found:
+                yield found[1]
 
 
 def test_its_data_is_on_the_ram_disk_and_its_commit_log_is_written_before_it_answers(lab):
@@ -132,7 +134,7 @@ def test_its_memory_is_not_pinned(lab):
 def test_jmx_asks_for_a_password(lab, tmp_path):
     assert (lab._place / "jmx.password").stat().st_mode & 0o777 == 0o600
     nodetool.write_secrets(tmp_path)  # another password than the lab's
-    with pytest.raises(LabError, match=r"n1 did not do nodetool info: .*[Aa]uthentication"):
+    with pytest.raises(LabError, match=r"n1 did not do nodetool info: .*Invalid username or password"):
         nodetool.run(
             lab._found_java(),
             lab.nodes[0],
@@ -237,14 +239,12 @@ def test_disable_and_enable_binary(lab):
 
 
 def test_clean_stop_and_restart(lab):
-    stopped = lab.stop("n1")
-    assert stopped.state == "down"
-    assert "Cassandra shutdown complete" in lab.log(stopped).read_text()
-    lab.start(stopped)
-    before = stopped.pid
-    assert lab.restart(stopped) is stopped
-    assert stopped.pid != before
-    lab.wait_healthy()
+    before = lab.nodes[0].pid
+    ended = lab.log("n1").read_text().count("Cassandra shutdown complete")
+    stopped = lab.restart("n1")
+    assert stopped is lab.nodes[0]
+    assert stopped.pid not in {before, None}
+    assert lab.log(stopped).read_text().count("Cassandra shutdown complete") == ended + 1
 
 
 def test_a_rolling_restart_restarts_all(lab):
@@ -327,8 +327,11 @@ def test_labs_side_by_side_two_datacenters_and_users(lab):
         with users.cluster() as cluster, cluster.connect() as session:
             assert session.execute("SELECT release_version FROM system.local").one().release_version == "5.0.8"
         for wrong in (("shop", "wrong"), ("cassandra", "cassandra"), None):
-            with pytest.raises(cql.Refused) as caught:
-                cql.Connection(users.nodes[0], credentials=wrong, timeout_s=5)
+            with (
+                pytest.raises(cql.Refused) as caught,
+                cql.Connection(users.nodes[0], credentials=wrong, timeout_s=5),
+            ):
+                pytest.fail(f"{wrong} was let in")
             refused.append(caught.value.code)
         assert refused == [0x0100] * 3
         liar = PlainTextAuthProvider("shop", "wrong")

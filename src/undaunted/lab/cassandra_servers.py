@@ -208,6 +208,7 @@ class CassandraServers(Lab):
             chosen["commitlog_sync_period"] = "10000ms"
         if self._auth is not None:
             chosen["authenticator"] = "PasswordAuthenticator"
+            chosen["credentials_validity"] = "0ms"  # else a password that is no more is let in for two seconds
         return chosen | self._more_settings
 
     def _argv(self, node: LabNode) -> list[str]:
