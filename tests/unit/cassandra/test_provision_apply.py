@@ -17,7 +17,7 @@ from undaunted.cassandra.provision.state import NETWORK, Keyspace
 from undaunted.cli import backends
 from undaunted.cli.group import undaunted
 from undaunted.config import load
-from undaunted.testing.cql import ConfigError, FakeCassandra, Invalid, Overloaded, Unauthorized
+from undaunted.testing.cql import ConfigError, FakeCassandra, Invalid, Overloaded, ServerError, Unauthorized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,8 +183,19 @@ def test_a_node_that_dies_meanwhile_is_not_needed(fake: FakeCassandra) -> None:
     assert replication(fake)["dc1"] == "3"
 
 
+def test_a_node_that_cannot_do_it_now_is_passed_over(fake: FakeCassandra) -> None:
+    fake.script("CREATE KEYSPACE", node=1, times=None).error(Overloaded("Server is shutting down"))
+    fake.script("CREATE KEYSPACE", node=2, times=None).error(ServerError("out of luck"))
+    run(settings_of(fake))
+    assert [each.node for each in fake.executed] == [3]
+    fake.execute("DROP KEYSPACE shop")
+    fake.script("CREATE KEYSPACE", node=3, times=None).error(ServerError("no luck either"))
+    with pytest.raises(ProvisionError, match=r"cannot do it now \(no luck either\)\); run this again"):
+        run(settings_of(fake))
+
+
 def test_all_nodes_die_meanwhile(fake: FakeCassandra) -> None:
-    with pytest.raises(ProvisionError, match="No node answers any more; run this again"):
+    with pytest.raises(ProvisionError, match=r"No node can be asked any more \(.*\); run this again"):
         run(settings_of(fake), before=fake.kill)
 
 

@@ -7,11 +7,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import cassandra
-from cassandra import ConsistencyLevel
+from cassandra import ConsistencyLevel, protocol
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
 from cassandra.connection import ConnectionException
 from cassandra.policies import WhiteListRoundRobinPolicy
-from cassandra.protocol import ErrorMessage
 from cassandra.query import dict_factory
 
 from undaunted.cassandra.driver import explain, login_of, revealed, tls_of
@@ -37,6 +36,8 @@ _AT_ONCE = 16
 
 _DENIED = (cassandra.AuthenticationFailed, cassandra.Unauthorized)
 _UNANSWERED = (NoHostAvailable, cassandra.OperationTimedOut, ConnectionException, OSError)
+_UNABLE = (cassandra.RequestExecutionException, protocol.RequestExecutionException, protocol.ServerError)
+"""The node cannot do it now: overloaded, on its way in or out, or its replicas are silent. Another one may."""
 
 
 class ProvisionError(UndauntedError):
@@ -93,7 +94,7 @@ class Access:
         """Run one statement on one node; its rows.
 
         Raises:
-            Unanswered: The node gave no answer; the statement may have been executed.
+            Unanswered: The node gave no answer, or cannot do it; the statement may have been executed.
             Denied: The login was refused, or the user may not.
             ConfigurationError: The driver refuses the settings.
             DriverException: The node refuses the statement, as the driver has it.
@@ -105,6 +106,8 @@ class Access:
             raise Denied(self._denial(error)) from error
         except _UNANSWERED as error:
             raise Unanswered(f"{address} gives no answer ({type(error).__name__})") from error
+        except _UNABLE as error:
+            raise Unanswered(f"{address} cannot do it now ({server_words(error)})") from error
 
     def _session(self, address: str) -> Any:
         """The driver's session with one node; kept until the end."""
@@ -119,7 +122,7 @@ class Access:
                     raise Denied(str(told)) from error
                 if told is not None:
                     raise told from error
-                if isinstance(error, (*_UNANSWERED, cassandra.DriverException, ErrorMessage)):
+                if isinstance(error, (*_UNANSWERED, cassandra.DriverException, protocol.ErrorMessage)):
                     raise Unanswered(f"{address} does not let the driver in ({_reason(error)})") from error
                 raise
         return self._sessions[address]

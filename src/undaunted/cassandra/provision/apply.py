@@ -142,4 +142,5 @@ class _Worker:
                 self._nodes.remove(address)
             except Denied as error:
                 raise ProvisionError(str(error)) from error
-        raise ProvisionError("No node answers any more; run this again to see what is left.") from last
+        told = f" ({last})" if last is not None else ""
+        raise ProvisionError(f"No node can be asked any more{told}; run this again to see what is left.") from last
