@@ -35,7 +35,7 @@ ONCE = ("counter", "append", "lwt_insert", "lwt_iff")
 SCAN = ("scan",)
 
 _PAGE = 200
-_PAUSE_S = 0.01
+_PAUSE_S = 0.02
 """Between two operations of a thread, so that the load leaves the servers some of the machine."""
 _LONG = 40
 """So many marks go into one row; a row of thousands would be the load."""
@@ -53,6 +53,8 @@ class Entry:
     error: Exception | None
     waited_s: float
     """The longest time that its caller stood still: for a scan between two rows, else from begin to end."""
+    since_s: float
+    """When that began."""
 
 
 @dataclass
@@ -121,14 +123,14 @@ class Load:
         self.owns: list[_Own] = []
 
     def __enter__(self) -> Self:
-        """Start; returns when every kind has had its first success."""
+        """Start; returns when every kind but a scan, which takes seconds, has had its first success."""
         for number, kinds in enumerate(self._workers):
             own = _Own(self, number)
             self.owns.append(own)
             thread = threading.Thread(target=self._work, args=(own, kinds), name=f"load-{number}", daemon=True)
             self._threads.append(thread)
             thread.start()
-        self.wait_for(self._kinds)
+        self.go_on()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -154,8 +156,8 @@ class Load:
             time.sleep(0.01)
 
     def go_on(self) -> None:
-        """Wait until every kind has succeeded once more, begun from now on."""
-        self.wait_for(self._kinds, after_s=time.monotonic())
+        """Wait until every kind but a scan has succeeded once more, begun from now on."""
+        self.wait_for(self._kinds - set(SCAN), after_s=time.monotonic())
 
     def stop(self, *, timeout_s: float = 90.0) -> None:
         """Let every thread finish its operation."""
@@ -172,20 +174,20 @@ class Load:
             if self._stop.is_set():
                 return
             key = f"{self.run}-{next(self._numbers)}"
-            operation: Callable[[str], float | None] = getattr(own, kind)
+            operation: Callable[[str], tuple[float, float] | None] = getattr(own, kind)
             began_s = time.monotonic()
             error: Exception | None = None
-            waited_s: float | None = None
+            waited: tuple[float, float] | None = None
             try:
-                waited_s = operation(key)
+                waited = operation(key)
             except AssertionError as failure:  # a wrong answer is worse than an error: it fails the test
                 self._failures.append(failure)
                 return
             except Exception as failure:
                 error = failure
             ended_s = time.monotonic()
-            took_s = ended_s - began_s if waited_s is None else waited_s
-            self.ledger.append(Entry(kind, key, own.number, began_s, ended_s, error, took_s))
+            since_s, waited_s = waited or (began_s, ended_s - began_s)
+            self.ledger.append(Entry(kind, key, own.number, began_s, ended_s, error, waited_s, since_s))
             own.told(kind, key, error)
             self._stop.wait(_PAUSE_S)
 
@@ -194,7 +196,7 @@ class Load:
     def longest(
         self, kinds: tuple[str, ...], *, since_s: float, until_s: float = float("inf"), begun_s: float = 0.0
     ) -> float:
-        """The longest that a caller of these kinds stood still in an operation that was running in that time.
+        """The longest that a caller of these kinds stood still in that time.
 
         Args:
             kinds: The kinds.
@@ -202,9 +204,8 @@ class Load:
             until_s: It began no later.
             begun_s: It began no sooner.
         """
-        running = [e for e in self.ledger if e.kind in kinds and e.ended_s >= since_s]
-        chosen = [e for e in running if begun_s <= e.began_s <= until_s]
-        return max((e.waited_s for e in chosen), default=0.0)
+        running = [e for e in self.ledger if e.kind in kinds and e.since_s + e.waited_s >= since_s]
+        return max((e.waited_s for e in running if begun_s <= e.since_s <= until_s), default=0.0)
 
     # -- the audit ------------------------------------------------------------------------------------
 
@@ -355,20 +356,22 @@ class _Own:
         row = self._tables.Row.objects.get(part=k * PARTS // ROWS, k=k)
         assert row.text == f"row {k}", f"row {k} has the text {row.text!r}"
 
-    def scan(self, key: str) -> float:
-        """All rows, page by page; returns the longest wait for a row."""
+    def scan(self, key: str) -> tuple[float, float]:
+        """All rows, page by page; returns when the longest wait for a row began, and how long it was."""
         found: Counter[int] = Counter()
-        waited_s, at_s = 0.0, time.monotonic()
+        at_s = time.monotonic()
+        longest = (at_s, 0.0)
         for row in self._tables.Row.objects.limit(None).fetch_size(_PAGE):
             now_s = time.monotonic()
-            waited_s, at_s = max(waited_s, now_s - at_s), now_s
+            longest = max(longest, (at_s, now_s - at_s), key=lambda waited: waited[1])
+            at_s = now_s
             found[row.k] += 1
             if self._load._stop.is_set():
-                return waited_s  # what is left out then is nobody's fault
+                return longest  # what is left out then is nobody's fault
         twice = [k for k, count in found.items() if count > 1]
         assert not twice, f"a scan brought {len(twice)} rows twice, such as {twice[0]}"
         assert len(found) == ROWS, f"a scan brought {len(found)} of {ROWS} rows and no error"
-        return waited_s
+        return longest
 
     # -- the audit of the rows that several operations went to ------------------------------------------
 

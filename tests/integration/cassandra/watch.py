@@ -80,6 +80,15 @@ class Watch:
             and event.error in ("OperationTimedOut", "OutcomeUnknown")
         ]
 
+    def tries(self, operation: str, *, since_s: float) -> str:
+        """The attempts of an operation that failed, for the figures."""
+        found = [
+            f"{at_s - since_s:.1f} s {event.node} {event.error}"
+            for at_s, event in self.events
+            if isinstance(event, (RetryScheduled, CallFailed)) and event.operation == operation and at_s >= since_s
+        ]
+        return ", ".join(found) or "none"
+
     def told(self, kind: type[Any], node: LabNode, *, since_s: float) -> list[float]:
         """When an event of this kind named the node."""
         return [at_s for at_s, e in self.events if isinstance(e, kind) and e.node == node.address and at_s >= since_s]
