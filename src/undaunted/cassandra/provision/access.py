@@ -146,10 +146,11 @@ class Access:
             "schema_metadata_enabled": False,
             "token_metadata_enabled": False,
             "max_schema_agreement_wait": 0,
-            "application_name": "undaunted provision",
             "auth_provider": login_of(self._settings),
             "ssl_context": self._tls,
         }
+        if hasattr(Cluster, "application_name"):  # scylla-driver has it not
+            arguments["application_name"] = "undaunted provision"
         try:
             return Cluster(**arguments)
         except (TypeError, ValueError) as error:
