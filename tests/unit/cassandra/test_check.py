@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cassandra.cluster import Cluster
 from click.testing import CliRunner
 
 from undaunted.cassandra import check as cassandra_check
@@ -177,7 +178,8 @@ def test_credentials_are_tried_once() -> None:
             "credentials",
             "the nodes refuse the login of user 'app'. Correct username and password.",
         )
-        assert len([each for each in fake.traffic if each.opcode == "AUTH_RESPONSE"]) == 1
+        logins = [each for each in fake.traffic if each.opcode == "AUTH_RESPONSE"]
+        assert len(logins) == (1 if hasattr(Cluster, "application_name") else 2), "scylla-driver tries twice by itself"
         [(path, message)] = found(fake)
         assert (path, message) == (
             "credentials",
