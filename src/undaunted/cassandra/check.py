@@ -11,12 +11,13 @@ from cassandra.protocol import ErrorMessage
 from cassandra.util import unix_time_from_uuid1
 
 from undaunted.cassandra import seams
-from undaunted.cassandra.provision.access import Access, Denied, Unanswered, server_words
+from undaunted.cassandra.provision.access import Access, Denied, Unanswered
 from undaunted.cassandra.provision.plan import plan
 from undaunted.cassandra.provision.rules import listed, weaknesses
 from undaunted.cassandra.provision.steps import Alter, differences
 from undaunted.cassandra.provision.survey import survey
 from undaunted.cassandra.provision.wanted import use_of, wanted_of
+from undaunted.cassandra.words import server_words
 from undaunted.config.structure import near
 from undaunted.errors import Problem
 

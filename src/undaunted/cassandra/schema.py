@@ -22,8 +22,8 @@ from undaunted.backend import directory
 from undaunted.cassandra import connection
 from undaunted.cassandra.places import place_of
 from undaunted.cassandra.progress import Synced, line_for
-from undaunted.cassandra.provision.access import server_words
 from undaunted.cassandra.scope import path_of
+from undaunted.cassandra.words import server_words
 from undaunted.engine.context import options
 from undaunted.errors import ConfigurationError, UndauntedError
 

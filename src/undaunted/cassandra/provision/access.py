@@ -17,6 +17,7 @@ from undaunted.cassandra.driver import explain, login_of, revealed, tls_of
 from undaunted.cassandra.errors import CredentialsRefused
 from undaunted.cassandra.policies import NoRetry
 from undaunted.cassandra.provision.greet import REACH_TIMEOUT_S, greet, host_and_port
+from undaunted.cassandra.words import server_words
 from undaunted.errors import ConfigurationError, Problem, UndauntedError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from undaunted.cassandra.provision.greet import Silence
     from undaunted.config import CassandraSettings
 
-__all__ = ["Access", "Denied", "ProvisionError", "Unanswered", "refused", "server_words"]
+__all__ = ["Access", "Denied", "ProvisionError", "Unanswered", "refused"]
 
 REQUEST_TIMEOUT_S = 20.0
 """How long one statement may take; a change of the schema is quick, and the agreement on it is waited for apart."""
@@ -164,12 +165,6 @@ class Access:
             f"clusters.{self.name}.credentials: {who} may not do this ({said}). Grant it CREATE and "
             "ALTER on ALL KEYSPACES."
         )
-
-
-def server_words(error: Exception) -> str:
-    """What a server said, without the driver's wrapping."""
-    said = str(error).partition('message="')[2].rpartition('"')[0] or str(error)
-    return said.strip().rstrip(".")[:300]
 
 
 def refused(step: object, error: Exception) -> ProvisionError:
