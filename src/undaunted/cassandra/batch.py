@@ -21,6 +21,8 @@ class BatchQuery(_BatchQuery):  # type: ignore[misc]  # cqlengine is untyped
     that holds a counter, an append to a list or a condition is sent once.
     """
 
+    _undaunted_rows: tuple[tuple[Any, Any], ...] = ()
+
     def execute(self) -> None:
         """As cqlengine's: sends all statements as one."""
         token = ORIGIN.set(Origin(None, None, self._routing()))
@@ -28,17 +30,25 @@ class BatchQuery(_BatchQuery):  # type: ignore[misc]  # cqlengine is untyped
             super().execute()
         finally:
             ORIGIN.reset(token)
+        self._undaunted_rows = ()
+
+    def _execute_callbacks(self) -> None:
+        token = ORIGIN.set(None)  # what a callback executes is none of the batch
+        try:
+            super()._execute_callbacks()
+        finally:
+            ORIGIN.reset(token)
 
     def add_query(self, query: Any) -> None:
         """As cqlengine's: keeps a statement for later, and where its row lies."""
         origin = ORIGIN.get()
-        self._undaunted_rows = [*getattr(self, "_undaunted_rows", ()), (origin.model if origin else None, query)]
+        self._undaunted_rows += ((origin.model if origin else None, query),)
         super().add_query(query)
 
     def _routing(self) -> tuple[str, tuple[bytes, ...]] | None:
         """Keyspace and the parts of the routing key, if every statement is known to lie in one partition."""
         found: set[tuple[str, tuple[bytes, ...]]] = set()
-        for model, query in getattr(self, "_undaunted_rows", ()):
+        for model, query in self._undaunted_rows:
             if model is None or not model._partition_key_index:
                 return None
             values = query.partition_key_values(model._partition_key_index)

@@ -95,8 +95,9 @@ def cluster_of(settings: CassandraSettings, health: Health) -> tuple[Any, NodeOr
         "timestamp_generator": Timestamps(),
         "connection_class": _connection_class(Cluster.connection_class),
         "executor_threads": _THREADS,
-        "application_name": "undaunted",
     }
+    if hasattr(Cluster, "application_name"):  # scylla-driver has it not
+        arguments["application_name"] = "undaunted"
     if settings.credentials.username is not None:
         arguments["auth_provider"] = login_of(settings)
     context = tls_of(settings)

@@ -39,8 +39,11 @@ class _Native:
     Attributes:
         errors: Node to its last error.
         last_host: The node that was asked last, as ``"host:port"``, or None.
+        applied: Statements of the same call that had been applied before, such as ``"UPDATE of log, name"``; a
+            `save()` that nulls columns needs two.
     """
 
+    applied: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...]
     errors: Any
     last_host: Any

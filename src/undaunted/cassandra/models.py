@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cassandra.cqlengine import models
+from cassandra.cqlengine import CQLEngineException, models
 from cassandra.cqlengine.query import DMLQuery, ModelQuerySet
 
 from undaunted.cassandra import seams
+from undaunted.cassandra.partly import keep, tell
 from undaunted.cassandra.places import place_of
 from undaunted.cassandra.scope import ORIGIN, Origin
 from undaunted.errors import ConfigurationError
@@ -23,15 +24,40 @@ __all__ = ["GuardedDML", "GuardedQuerySet", "Model", "ModelMixin"]
 class GuardedQuerySet(ModelQuerySet):  # type: ignore[misc]  # cqlengine is untyped
     """cqlengine's queryset, which says what it executes and never mistakes an error for the end of the rows."""
 
+    _undaunted_applied: list[Any] | None = None
+
     def _execute(self, statement: Any) -> Any:
-        if self._batch and not self._batch._connection:
-            # cqlengine would send it to the default connection, wherever the model lives.
-            self._batch._connection = self._connection or self.model._get_connection()
+        if self._batch:
+            self._join(self._batch)
         token = ORIGIN.set(Origin(self.model, statement))
         try:
-            return super()._execute(statement)
+            result = super()._execute(statement)
+        except Exception as error:
+            if self._undaunted_applied:
+                tell(error, self._undaunted_applied, statement)
+            raise
         finally:
             ORIGIN.reset(token)
+        if self._undaunted_applied is not None:
+            self._undaunted_applied.append(statement)
+        return result
+
+    def _join(self, batch: Any) -> None:
+        """Have the batch go where the model lives: cqlengine would send it to the default connection."""
+        connection = self._connection or self.model._get_connection()
+        if not batch._connection:
+            batch._connection = connection
+        elif connection and connection != batch._connection and not batch._connection_explicit:
+            raise CQLEngineException("BatchQuery queries must be executed on the same connection")
+
+    def update(self, **values: Any) -> None:
+        """As cqlengine's. It is up to two statements; when the second fails, the error says that one was applied."""
+        if not self._batch:
+            self._undaunted_applied = []
+        try:
+            super().update(**values)
+        finally:
+            self._undaunted_applied = None
 
     def _execute_query(self) -> None:
         if self._batch or self._result_cache is not None:
@@ -56,14 +82,24 @@ class GuardedQuerySet(ModelQuerySet):  # type: ignore[misc]  # cqlengine is unty
 
 
 class GuardedDML(DMLQuery):  # type: ignore[misc]  # cqlengine is untyped
-    """cqlengine's query of one instance, which says what it executes."""
+    """cqlengine's query of one instance, made for one call, which says what it executes."""
+
+    _undaunted_applied: tuple[Any, ...] = ()
 
     def _execute(self, statement: Any) -> Any:
         token = ORIGIN.set(Origin(self.model, statement))
         try:
-            return super()._execute(statement)
+            result = super()._execute(statement)
+        except Exception as error:
+            if self._undaunted_applied:
+                tell(error, self._undaunted_applied, statement)
+                keep(self.instance, self._undaunted_applied)
+            raise
         finally:
             ORIGIN.reset(token)
+        if not self._batch:
+            self._undaunted_applied += (statement,)
+        return result
 
 
 def _name_of(model: Any) -> Any:

@@ -24,7 +24,7 @@ from undaunted.core.operation import Kind, Operation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Shape", "operation_of", "shape_of", "table_in"]
+__all__ = ["Shape", "holds_list", "operation_of", "shape_of", "table_in"]
 
 _LONGEST_KEPT = 4000
 """Characters of the longest text whose shape is remembered: what is longer is a batch that never comes again."""
@@ -57,6 +57,7 @@ _SUBSCRIPT = re.compile(rf'("(?:[^"]|"")*"|\w+)\[{_VALUE}\]')
 _NO_CODE = re.compile(r"""'(?:[^']|'')*'|\$\$.*?\$\$|"(?:[^"]|"")*"|--[^\n]*|//[^\n]*|/\*.*?\*/""", re.DOTALL)
 """What is no keyword whatever it says: values, names and comments."""
 _CONDITION = re.compile(r"(?<![\w(:])IF(?!\w)", re.IGNORECASE)
+_STAMPED = re.compile(r" USING (?:TTL \d+ AND )?TIMESTAMP \d")
 _WORD = re.compile(r"[A-Za-z]{1,20}")
 _DEFINITIONS = frozenset({"CREATE", "ALTER", "DROP"})
 
@@ -76,6 +77,7 @@ class Shape:
         deletes: The tables that it deletes from: what is deleted from a table of counters must not be deleted again.
         subscripts: Table and column where one element is written: the same twice for a map, but not for a list, whose
             elements move.
+        is_stamped: Whether the text names the write timestamp itself, so that a re-run has the very same.
     """
 
     operation: Operation
@@ -86,13 +88,21 @@ class Shape:
     is_conditional: bool = False
     deletes: tuple[str, ...] = ()
     subscripts: tuple[tuple[str, str], ...] = ()
+    is_stamped: bool = False
 
 
 def operation_of(shape: Shape, values: Any) -> Operation:
     """What the engine is told of a statement with these values."""
     if shape.sets and not _are_sets(shape.sets, values):
         return _unrepeatable(shape.operation)
+    if shape.is_stamped and holds_list(values):
+        return _unrepeatable(shape.operation)
     return shape.operation
+
+
+def holds_list(values: Any) -> bool:
+    """Whether a list is among the values: to set one twice with the very same timestamp is to append it twice."""
+    return isinstance(values, dict) and any(type(value) is list for value in values.values())
 
 
 def shape_of(text: str) -> Shape:
@@ -157,7 +167,12 @@ def _single(word: str, text: str) -> Shape:
     if parts is None:
         return Shape(operation, table)
     return Shape(
-        replace(operation, idempotent=True), table, parts.sets, deletes=parts.deletes, subscripts=parts.subscripts
+        replace(operation, idempotent=True),
+        table,
+        parts.sets,
+        deletes=parts.deletes,
+        subscripts=parts.subscripts,
+        is_stamped=_STAMPED.search(text) is not None,
     )
 
 
@@ -218,6 +233,7 @@ def _batch(text: str) -> Shape:
         sets=tuple(name for parts in all_parts for name in parts.sets),
         deletes=tuple({table: None for parts in all_parts for table in parts.deletes}),
         subscripts=tuple({where: None for parts in all_parts for where in parts.subscripts}),
+        is_stamped=_STAMPED.search(text) is not None,
     )
 
 

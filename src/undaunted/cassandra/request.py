@@ -11,6 +11,7 @@ from cassandra import AlreadyExists, ConfigurationException, InvalidRequest
 from cassandra.cluster import NoHostAvailable
 
 from undaunted.cassandra.health import name_of
+from undaunted.cassandra.operations import holds_list
 from undaunted.cassandra.refusals import explained
 from undaunted.cassandra.results import empty
 from undaunted.cassandra.scope import PINNED
@@ -63,7 +64,8 @@ class Request:
     """
 
     __slots__ = (
-        "_is_new", "_plan", "options", "origin", "parameters", "query", "session", "shape", "timeout_s", "timestamp",
+        "_is_new", "_plan", "_steps", "options", "origin", "parameters", "query", "session", "shape", "timeout_s",
+        "timestamp",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +89,7 @@ class Request:
         self.timestamp: int | None = None
         self._plan: Iterator[Any] = iter(())
         self._is_new = False
+        self._steps = 0
 
     def attempt(self, call: Call) -> Any:
         """Ask one node, and return the driver's result."""
@@ -151,7 +154,7 @@ class Request:
         session = self.session
         options = self.options
         profile = options.get("execution_profile") or session.profile(self.shape.is_read, host)
-        token = None if self.timestamp is None else PINNED.set(self.timestamp)
+        token = None if self.timestamp is None else PINNED.set(self._next_timestamp(self.timestamp))
         try:
             future = driver.execute_async(
                 self.query,
@@ -170,6 +173,20 @@ class Request:
         if self.timestamp is None:
             self.timestamp = getattr(future.message, "timestamp", None)
         return future
+
+    def _next_timestamp(self, first: int) -> int:
+        """That of the first run, so that what others wrote meanwhile stays newer; a list needs one step more each time.
+
+        To set a list is to delete what is older and to append: run twice at the very same time it appends twice.
+        """
+        if self._holds_lists():
+            self._steps += 1
+        return first + self._steps
+
+    def _holds_lists(self) -> bool:
+        if self.shape.operation.idempotent and isinstance(self.parameters, dict):
+            return holds_list(self.parameters)
+        return not self.shape.is_read  # text by hand, or bytes: there is no telling
 
     def _hedged(self, hedger: Hedger, driver: Any, call: Call, first: Any, host: Any) -> tuple[Any, Any]:
         """The request that is answered first, of this one and a second one that is sent when it takes long."""

@@ -374,9 +374,10 @@ def test_forked_children_work_and_end_and_their_parent_goes_on(fake: FakeCassand
     took_s = [float(line.split()[2]) for line in lines if line.startswith("child")]
     assert set(statuses) == {0}
     assert len(took_s) == (8 if scenario is QUIET else 5)
-    # A child connects in some 50 ms; on a busy machine one of them may be held up for reasons of its own.
-    assert min(took_s) < 0.5
-    assert max(took_s) < 5.0
+    # A child connects in some 80 ms. How long that takes beside 16 threads, or for one of several children, is a matter
+    # of the machine; what this is about is to hang, which has no end.
+    assert max(took_s) < 10.0
+    assert scenario is BUSY or min(took_s) < 0.5
 
 
 # -- datacenters -----------------------------------------------------------------------------------------------------

@@ -182,6 +182,8 @@ def test_a_batch_is_as_its_worst_statement(
             batch.add_query(_Literal(text, each[1]))
     text, _ = rendered[-1]
     worst = CONDITION if CONDITION in expected else NO if NO in expected else YES
+    if worst is YES and options.get("timestamp") and any(type(value) is list for value in values.values()):
+        worst = NO  # at the very same time a list that is set twice is there twice
     assert meanings([(text, values)]) == [worst], text
 
 
