@@ -129,7 +129,19 @@ def run_as_tests(page: Page, folder: Path) -> None:
     """Run the page's Python as a file of tests, in a process of its own, and ask that there were some."""
     text = "\n\n".join(e.text for e in page.examples if e.language == "python" and not e.parse_only)
     (folder / "test_page.py").write_text(text, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "test_page.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-W",
+        "error",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:asyncio",
+        "test_page.py",
+    ]
     answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
     assert answer.returncode == 0, f"{page.name}\n{answer.stdout}{answer.stderr}"
 
