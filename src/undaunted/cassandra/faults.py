@@ -29,6 +29,10 @@ __all__ = ["CAS_WRITE_UNKNOWN", "classify", "fault_of", "is_answer"]
 CAS_WRITE_UNKNOWN = 0x1700
 """A lightweight transaction whose coordinator does not know its outcome; the driver has no class for it."""
 
+SHUTTING_DOWN = "Server is shutting down"
+"""A node that is being stopped says this in place of executing a request, as an overloaded one: the protocol has no
+code for it (Cassandra 4.0 to 5.0, at the entry of its dispatcher). Its words are the only sign."""
+
 TOO_MANY_TOMBSTONES = 1
 """Reason of a replica's failure that no other try mends: the data are so."""
 
@@ -70,6 +74,8 @@ def fault_of(error: BaseException, operation: Operation, *, sent: bool) -> Fault
     if isinstance(error, (*_NEVER_SENT, protocol.IsBootstrappingErrorMessage)):
         return Fault.NOT_SENT
     if isinstance(error, protocol.OverloadedErrorMessage):
+        if error.message == SHUTTING_DOWN:
+            return Fault.NOT_SENT
         # Some servers refuse before, some give up amidst; only what may run twice takes its word for it.
         return Fault.SHED if operation.is_repeatable else Fault.UNKNOWN
     if isinstance(error, _REFUSED) or _is_of_the_data(error):

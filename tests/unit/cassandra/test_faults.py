@@ -92,6 +92,11 @@ ROWS: list[tuple[Exception, bool, dict[Operation, Fault]]] = [
         True,
         {READ: Fault.SHED, IDEMPOTENT: Fault.SHED, ONCE: Fault.UNKNOWN, CONDITIONAL: Fault.UNKNOWN},
     ),
+    (
+        protocol.OverloadedErrorMessage(code=0x1001, message="Server is shutting down", info=None),
+        True,
+        same(Fault.NOT_SENT),
+    ),
     (message(protocol.ServerError), True, same(Fault.UNKNOWN)),
     (message(protocol.TruncateError, 0x1003), True, same(Fault.UNKNOWN)),
     (ConnectionShutdown("x"), True, same(Fault.UNKNOWN)),
@@ -260,6 +265,7 @@ UNKNOWN = "unknown"
 REFUSED = [
     ("unavailable at serial", cql.Unavailable(consistency="LOCAL_SERIAL")),
     ("bootstrapping", cql.IsBootstrapping()),
+    ("shutting down", cql.Overloaded("Server is shutting down")),
 ]
 # What a server says when it may have done it; then only what may run twice runs again.
 MAYBE = [
