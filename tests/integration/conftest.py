@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import pytest
+import pytest
 
 
+@pytest.hookimpl(tryfirst=True)  # before ``-m`` chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave those that take minutes out of the ordinary run, and begin with the slow ones.
 
     Several workers share the tests (`make test-integration`); a slow one begun last would leave the others idle.
     """
+    for item in items:
+        if "cassandra" in item.nodeid:
+            item.add_marker(pytest.mark.cassandra)
     if "soak" not in str(config.option.markexpr):
         long = [item for item in items if item.get_closest_marker("soak")]
         if long:

@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from undaunted.lab.ledger import Entry, Outcome
 from undaunted.lab.timeline import Gap
-from undaunted.lab.verdict import Verdict
+from undaunted.lab.verdict import Verdict, check
 
-REPORT = Path(__file__).parents[3] / "examples" / "demo" / "report.py"
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+DEMO = Path(__file__).parents[3] / "examples" / "demo"
 
 
 @pytest.fixture(scope="module")
-def report() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("demo_report", REPORT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+def demo() -> Iterator[SimpleNamespace]:
+    """The modules of the demo, which import each other by their bare names, as programs do."""
+    names = ("kinds", "audits", "report")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "demo_report", module)  # dataclasses look it up
-        spec.loader.exec_module(module)
-    return module
+        patch.syspath_prepend(str(DEMO))
+        yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
+    for name in names:
+        sys.modules.pop(name, None)
 
 
-def judgement(report: ModuleType, kind: str = "", *, crooked: int = 0, **changes: Any) -> Any:
+@pytest.fixture
+def report(demo: SimpleNamespace) -> ModuleType:
+    found: ModuleType = demo.report
+    return found
+
+
+def judgement(report: ModuleType, kind: str = "", *, backend: str = "mongodb", crooked: int = 0, **changes: Any) -> Any:
+    kinds = report.KINDS[backend]
     verdicts = {
         name: Verdict(operation=name, acknowledged=3, notes={"exact": 3} if name == "scan" else {})
-        for name in (*report.WRITES, *report.READS, *report.SCANS)
+        for name in (*kinds.writes, *kinds.reads, *kinds.scans)
     }
     if kind:
         verdicts[kind] = Verdict(**{"operation": kind, "acknowledged": 3, "notes": verdicts[kind].notes, **changes})
     gap = Gap(started_s=0.0, ended_s=1.0)
     return report.Judgement(
-        title="t", verdicts=verdicts, crooked_counters=crooked, write_gap=gap, read_gap=gap, write_gaps=[],
+        title="t", kinds=kinds, verdicts=verdicts, crooked_counters=crooked, write_gap=gap, read_gap=gap, write_gaps=[],
         read_gaps=[], slowest_s=0.0, slowest="none",
     )  # fmt: skip
 
@@ -90,7 +101,17 @@ class Collections:
         return SimpleNamespace(find=lambda: Found(found))
 
 
-def test_effects_are_counted_where_they_belong_at_majority_read_concern(report: ModuleType) -> None:
+class Client(dict[str, Any]):
+    """A client of databases by name."""
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+
+def test_effects_are_counted_where_they_belong_at_majority_read_concern(demo: SimpleNamespace) -> None:
     database = Collections(
         order=[{"number": "o1", "receipt": "r1"}, {"number": "o2"}, {"number": "o2"}],
         product=[
@@ -99,10 +120,34 @@ def test_effects_are_counted_where_they_belong_at_majority_read_concern(report: 
             {"shelf": 2, "sold": 5, "sales": [], "visited": 2, "visits": ["v2", "v2"]},
         ],
     )
-    effects, crooked = report.effects_in(database)
+    lab = SimpleNamespace(client=lambda: Client(shop=database))
+    effects, crooked = demo.audits.mongodb(lab, "shop", [])
     assert effects["save new"] == {"o1": [1], "o2": [2]}
     assert effects["save changed"] == {"r1": [1]}
     assert effects["update one"] == {"s1": [2], "s2": [1]}
     assert effects["update many"] == {"v1": [1, 0], "v2": [2]}
     assert crooked == 1
     assert set(database.concerns) == {"majority"}
+
+
+def test_an_unknown_outcome_is_no_failure_where_nothing_can_make_it_known(report: ModuleType) -> None:
+    told = {"raised": 2, "errors": {"OutcomeUnknown": 2}}
+    assert judgement(report, "counter", backend="cassandra", **told).is_clean
+    assert not judgement(report, "save new", backend="cassandra", **told).is_clean
+    assert not judgement(report, "counter", backend="cassandra", raised=2, errors={"WriteTimeout": 2}).is_clean
+    assert not judgement(report, "counter", backend="cassandra", doubled=("a",), **told).is_clean
+
+
+@pytest.mark.parametrize(
+    ("total", "lost", "doubled"), [(1, 1, 0), (2, 0, 0), (3, 0, 0), (4, 0, 1)], ids=["lost", "acked", "all", "twice"]
+)
+def test_a_sum_is_held_against_what_was_acknowledged_and_what_raised(
+    demo: SimpleNamespace, total: int, lost: int, doubled: int
+) -> None:
+    entries = [
+        Entry(operation="counter", key=f"c-{n}@home", started_s=n, ended_s=n + 1, outcome=outcome)
+        for n, outcome in enumerate([Outcome.OK, Outcome.RAISED, Outcome.OK])
+    ]
+    effects = demo.audits._of_sums("counter", entries, {"home": total})
+    verdict = check("counter", entries, effects)
+    assert (len(verdict.lost), len(verdict.doubled)) == (lost, doubled)
