@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.contract.backends.cassandra import CassandraSide
 from tests.contract.backends.mongodb import MongoDBSide
-from tests.contract.backends.suite import BackendContract
+from tests.contract.backends.suite import ScriptedContract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,5 +24,5 @@ def side(request: pytest.FixtureRequest) -> Iterator[Any]:
         made.close()
 
 
-class TestBackends(BackendContract):
+class TestBackends(ScriptedContract):
     """Every test of the suite, once for each."""

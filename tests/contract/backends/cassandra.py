@@ -23,7 +23,7 @@ NODES = 3
 class CassandraSide:
     backend = "cassandra"
     errors = errors
-    settles_s = 3.0
+    lively_s = 10.0
     native = {
         "OutcomeUnknown": cassandra.OperationTimedOut,
         "DeadlineExceeded": cassandra.OperationTimedOut,
@@ -67,8 +67,12 @@ class CassandraSide:
         if CLUSTER in undaunted.status()["clusters"] and Item.__undaunted__["cluster"] == CLUSTER:
             sync_table(Item)
             sync_table(Count)
-            self.fake.clear_journal()
+            self.forget()
         return Item
+
+    def forget(self) -> None:
+        """What was asked to make the tables."""
+        self.fake.clear_journal()
 
     def registered(self) -> bool:
         return CLUSTER in registered._connections

@@ -41,7 +41,6 @@ class MongoNode:
         self._answers: dict[Any, dict[str, Any]] = {}
         self._lost: list[str] = []
         self._refused: list[str] = []
-        self._hung: set[str] = set()
         self._lock = threading.RLock()
         self._goes_on = threading.Event()
         self._goes_on.set()
@@ -83,13 +82,11 @@ class MongoNode:
         """Execute it not, for there is too much to do."""
         self._refused += [command] * times
 
-    def hang(self, *commands: str) -> None:
-        """Execute and answer none of these until `go_on`."""
+    def hang(self) -> None:
+        """Execute and answer nothing, also no heartbeat, until `go_on`; be connected to all the same."""
         self._goes_on.clear()
-        self._hung |= set(commands)
 
     def go_on(self) -> None:
-        self._hung.clear()
         self._goes_on.set()
 
     def close(self) -> None:
@@ -110,13 +107,13 @@ class MongoNode:
 
     def answer(self, command: dict[str, Any]) -> dict[str, Any]:
         name = next(iter(command))
+        if name not in OF_THE_DRIVER:
+            self.arrived.append(name)
+        if not self._goes_on.wait(60):
+            raise NotAnswered
         if name in HELLOS:
             self.greeted += 1
             return self._hello()
-        if name not in OF_THE_DRIVER:
-            self.arrived.append(name)
-        if name in self._hung and not self._goes_on.wait(60):
-            raise NotAnswered
         with self._lock:
             if name in self._refused:
                 self._refused.remove(name)

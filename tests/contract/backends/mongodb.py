@@ -18,7 +18,7 @@ COMMANDS = {"read": "find", "save": "insert", "count": "update"}
 class MongoDBSide:
     backend = "mongodb"
     errors = errors
-    settles_s = 2.0
+    lively_s = 10.0
     native = {
         "OutcomeUnknown": driver.AutoReconnect,
         "DeadlineExceeded": driver.NetworkTimeout,
@@ -87,7 +87,7 @@ class MongoDBSide:
         self.node.refuse(COMMANDS[what], times)
 
     def hang(self) -> None:
-        self.node.hang(*COMMANDS.values())
+        self.node.hang()
 
     def stop(self) -> None:
         self.node.stop()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CLUSTER", "Side"]
+__all__ = ["CLUSTER", "ScriptedSide", "Side"]
 
 CLUSTER = "shop"
 
@@ -19,13 +19,13 @@ class Side(Protocol):
         backend: Its name in the settings.
         native: The driver's own class by the name of the error of undaunted.
         errors: The module with the backend's errors.
-        settles_s: How long it may take until nodes that are back are in use.
+        lively_s: More than anything here takes on a busy machine; a call that hangs takes longer.
     """
 
     backend: str
     native: dict[str, type[BaseException]]
     errors: Any
-    settles_s: float
+    lively_s: float
 
     def settings(self, **changes: Any) -> dict[str, Any]:
         """The cluster `CLUSTER` for `undaunted.configure`; quick to give a node up."""
@@ -37,14 +37,6 @@ class Side(Protocol):
 
     def registered(self) -> bool:
         """Whether the ORM knows the cluster under its name."""
-        ...
-
-    def asked(self) -> int:
-        """How often a node was asked anything at all, greetings included."""
-        ...
-
-    def arrived(self, what: str) -> int:
-        """How many reads (``"read"``), saves (``"save"``) or counts (``"count"``) have come to a node."""
         ...
 
     def addresses(self) -> Sequence[str]:
@@ -75,16 +67,8 @@ class Side(Protocol):
 
     # -- what happens to it
 
-    def lose_reply(self, what: str, times: int = 1) -> None:
-        """The next read, save or count is executed and not answered."""
-        ...
-
-    def refuse(self, what: str, times: int) -> None:
-        """The next reads, saves or counts are refused by a server that has too much to do."""
-        ...
-
     def hang(self) -> None:
-        """No node answers anything of the application until `go_on`."""
+        """No node answers anything until `go_on`, but all can be connected to."""
         ...
 
     def stop(self) -> None:
@@ -93,4 +77,24 @@ class Side(Protocol):
 
     def go_on(self) -> None:
         """Every node is well again, and what hung is executed."""
+        ...
+
+
+class ScriptedSide(Side, Protocol):
+    """One whose nodes do as they are told, and remember."""
+
+    def asked(self) -> int:
+        """How often a node was asked anything at all, greetings included."""
+        ...
+
+    def arrived(self, what: str) -> int:
+        """How many reads (``"read"``), saves (``"save"``) or counts (``"count"``) have come to a node."""
+        ...
+
+    def lose_reply(self, what: str, times: int = 1) -> None:
+        """The next read, save or count is executed and not answered."""
+        ...
+
+    def refuse(self, what: str, times: int) -> None:
+        """The next reads, saves or counts are refused by a server that has too much to do."""
         ...
