@@ -67,7 +67,7 @@ coverage: $(VENV)/test ## Every branch of core, the decisions, is taken by its o
 	$(BIN)/python -m coverage report --include='src/undaunted/core/*' --skip-covered --fail-under=100
 
 .PHONY: matrix
-matrix: $(VENV)/test ## Unit and contract tests on every Python found, oldest and newest mongoengine and pymongo
+matrix: $(VENV)/test ## Unit and contract tests on every Python found, oldest and newest drivers, scylla-driver
 	$(BIN)/python tools/matrix.py $(ARGS)
 
 .PHONY: bench

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import socket
 import subprocess
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+IS_SCYLLA = importlib.util.find_spec("cassandra.scylla") is not None
 SECRET = "h0rse-staple"  # what must never be seen
 
 
@@ -205,6 +207,11 @@ def test_an_unknown_table_is_told_by_the_server(well: FakeCassandra) -> None:
 # -- credentials -----------------------------------------------------------------------------------------------------
 
 
+def logins(fake: FakeCassandra) -> list[int]:
+    """The node of each login."""
+    return [request.node for request in fake.traffic if request.opcode == "AUTH_RESPONSE"]
+
+
 def test_wrong_credentials_are_tried_once_at_each_node_and_never_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP_PASSWORD", SECRET)
     with FakeCassandra(nodes=2, user="app", password="another") as fake:
@@ -229,14 +236,15 @@ def test_wrong_credentials_are_tried_once_at_each_node_and_never_again(monkeypat
         )
         assert isinstance(errors[0], cassandra.AuthenticationFailed)
         assert SECRET not in repr(undaunted.status())
+        tried = logins(fake)
         ends_s = time.monotonic() + 1.5  # three times the pause between two tries to connect
         while time.monotonic() < ends_s:
             with pytest.raises(CredentialsRefused):
                 Product.create(sku=1)
             time.sleep(0.05)
-        logins = [request for request in fake.traffic if request.opcode == "AUTH_RESPONSE"]
-        assert 1 <= len(logins) <= 2
-        assert len({request.node for request in logins}) == len(logins)
+        assert logins(fake) == tried
+        # One connect asks each contact point once; in scylla-driver once more, after it has looked up their names anew.
+        assert max(tried.count(node) for node in (1, 2)) <= (2 if IS_SCYLLA else 1)
         undaunted.close()
 
 
@@ -445,6 +453,9 @@ def test_no_event_loop_for_this_python_is_told_with_what_to_install() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    if IS_SCYLLA:  # it goes on with the loop of the standard library
+        assert done.stdout == "no error\n"
+        return
     assert "clusters: cassandra-driver finds no event loop for this Python" in done.stdout
     assert "pip install --upgrade 'cassandra-driver" in done.stdout
 
@@ -484,6 +495,9 @@ class _Session:
 
         @staticmethod
         def shutdown() -> None: ...
+
+        @staticmethod
+        def register_user_type(*_: object) -> None: ...
 
     class encoder:  # noqa: N801
         mapping: dict[type, Any] = {}

@@ -342,6 +342,7 @@ def test_a_batch_goes_where_its_models_live(clusters: Any, fake: FakeCassandra) 
 def test_a_batch_in_one_partition_goes_to_a_node_that_has_it(fake: FakeCassandra) -> None:
     factor = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
     connection.execute(f"CREATE KEYSPACE single WITH replication = {factor}", connection="catalog")
+    until(lambda: "single" in connection.get_cluster("catalog").metadata.keyspaces)
     with ContextQuery(Line, keyspace="single") as single:
         sync_table(single)
         for order in range(8):
