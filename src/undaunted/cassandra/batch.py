@@ -9,6 +9,7 @@ from typing import Any
 from cassandra.cqlengine import connection
 from cassandra.cqlengine.query import BatchQuery as _BatchQuery
 
+from undaunted.cassandra.places import connection_of_table
 from undaunted.cassandra.scope import ORIGIN, Origin
 
 __all__ = ["BatchQuery"]
@@ -42,6 +43,9 @@ class BatchQuery(_BatchQuery):  # type: ignore[misc]  # cqlengine is untyped
     def add_query(self, query: Any) -> None:
         """As cqlengine's: keeps a statement for later, and where its row lies."""
         origin = ORIGIN.get()
+        if origin is None and not self._connection:
+            # An update of a model without a base of ours: cqlengine would send it to the default connection.
+            self._connection: Any = connection_of_table(query.table)
         self._undaunted_rows += ((origin.model if origin else None, query),)
         super().add_query(query)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from cassandra.cqlengine import CQLEngineException, models
 from cassandra.cqlengine.connection import DEFAULT_CONNECTION
 
 from undaunted.backend import directory
@@ -15,9 +16,11 @@ from undaunted.config import model_settings
 from undaunted.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from undaunted.core.policy import Policy
 
-__all__ = ["Place", "place_of"]
+__all__ = ["Place", "connection_of_table", "place_of"]
 
 _KEPT = "_undaunted_place"
 _CONNECTIONS = seams.connections()
@@ -77,6 +80,33 @@ def _find(model: Any) -> Place:
         keyspace,
         model_policy(name, model) if is_ours else None,
     )
+
+
+def connection_of_table(table: str) -> Any:
+    """The connection that every model of a table names, as models without a base of ours do; None where it is not one.
+
+    Args:
+        table: As cqlengine writes it, ``keyspace.table``.
+    """
+    found = {
+        model.__connection__
+        for model in _all(models.Model)
+        if not model.__abstract__ and model.__connection__ and _is_of(model, table)
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+def _all(base: Any) -> Iterator[Any]:
+    for model in base.__subclasses__():
+        yield model
+        yield from _all(model)
+
+
+def _is_of(model: Any, table: str) -> bool:
+    try:
+        return bool(model.column_family_name() == table)
+    except CQLEngineException:  # its keyspace is not known yet
+        return False
 
 
 def _open(name: str, model: Any) -> None:

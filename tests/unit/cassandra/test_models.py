@@ -114,6 +114,15 @@ class Away(Model):
     text = columns.Text()
 
 
+class PlainAway(models.Model):
+    """Nothing of ours in it, and it lives in the other cluster."""
+
+    __connection__ = "archive"
+    __keyspace__ = "attic"
+    key = columns.Integer(primary_key=True)
+    text = columns.Text()
+
+
 class Address(UserType):
     street = columns.Text()
     number = columns.Integer()
@@ -337,6 +346,17 @@ def test_a_batch_goes_where_its_models_live(clusters: Any, fake: FakeCassandra) 
     with BatchQuery(connection="archive") as batch:
         Away.objects(key=5).batch(batch).update(text="w")
     assert Away.objects.get(key=5).text == "w"
+
+
+def test_a_batch_of_untouched_models_goes_where_they_live(clusters: Any, fake: FakeCassandra) -> None:
+    sync_table(PlainAway)
+    PlainAway.create(key=1, text="x")
+    with BatchQuery() as batch:
+        PlainAway.objects(key=1).batch(batch).update(text="y")
+    with BatchQuery() as batch:
+        Nameless.objects(key=1).batch(batch).update(text="z")
+    assert PlainAway.objects.get(key=1).text == "y"
+    assert len(texts(clusters.archive, "BEGIN")) == len(texts(fake, "BEGIN")) == 1
 
 
 def test_a_batch_in_one_partition_goes_to_a_node_that_has_it(fake: FakeCassandra) -> None:
