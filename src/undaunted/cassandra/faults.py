@@ -21,6 +21,7 @@ from undaunted.core.operation import Kind
 from undaunted.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from undaunted.cassandra.request import Request
     from undaunted.core.operation import Operation
     from undaunted.engine.call import Call
 
@@ -90,14 +91,30 @@ def fault_of(error: BaseException, operation: Operation, *, sent: bool) -> Fault
 def classify(error: BaseException, call: Call) -> Failure:
     """Say what `error` means for the running call; the engine's question to this backend.
 
-    The log of a logged batch times out until the other nodes have noticed that its replica is dead (18 s measured);
-    so that wait is not counted as an attempt, and only the deadline bounds it. The coordinator gives it up after the
-    2 s that its caller waits too, so it is often the caller who gives up first.
+    A wait for a dead replica is not counted as an attempt, since the next coordinator may wait for it as well; so only
+    the deadline bounds it.
     """
     fault = fault_of(error, call.operation, sent=call.sent)
-    is_batch_log = isinstance(error, cassandra.WriteTimeout) and error.write_type == WriteType.BATCH_LOG
-    is_slow_batch = isinstance(error, cassandra.OperationTimedOut) and call.operation.name == "batch"
-    return Failure(fault=fault, node=call.node, cost=1.0, counted=not (is_batch_log or is_slow_batch))
+    return Failure(fault=fault, node=call.node, cost=1.0, counted=not _waited_for_replica(error, call))
+
+
+def _waited_for_replica(error: BaseException, call: Call) -> bool:
+    """Whether it may be a dead replica that was waited for, and not the coordinator that was asked.
+
+    Until the other nodes have noticed the death (18 s measured), the log of a logged batch goes to it, and a range is
+    read from it: there Cassandra asks no second replica when the first is slow. The coordinator gives up after the 2 s
+    that its caller waits too, or later, so it is often the caller who gives up first.
+    """
+    has_timed_out = isinstance(error, cassandra.OperationTimedOut)
+    if isinstance(error, cassandra.WriteTimeout) and error.write_type == WriteType.BATCH_LOG:
+        return True
+    if call.operation.name == "batch":
+        return has_timed_out
+    request: Request | None = getattr(call, "subject", None)
+    is_range = request is not None and call.operation.kind is Kind.READ and request.query.routing_key is None
+    if request is None or not is_range or not (has_timed_out or isinstance(error, cassandra.ReadTimeout)):
+        return False
+    return not request.session.health.are_all_well()
 
 
 def is_answer(error: BaseException) -> bool:

@@ -101,6 +101,10 @@ class Health:
         """Whether calls may go there, as far as is known."""
         return bool(host.is_up) and host not in self.sick
 
+    def are_all_well(self) -> bool:
+        """Whether no node is known to be down or silent; one that was only waited for is not, until it was probed."""
+        return not self._lost and all(host.is_up is not False for host in self.hosts())
+
     def diagnose(self) -> str | None:
         """Why no node can be asked, in a sentence or two; None where one can."""
         session, policy, name = self._session, self._policy, self._guard.cluster

@@ -6,6 +6,8 @@ import threading
 import time
 from typing import Any
 
+import pytest
+
 import undaunted
 from undaunted.registry import REGISTRY
 from undaunted.testing.cql import WriteTimeout
@@ -61,3 +63,23 @@ def test_a_batch_outlasts_its_dead_log_however_its_timeout_is_told(shop: Any) ->
         shop.Line.batch(batch).create(order=1, number=1, item="lamp")
         shop.Line.batch(batch).create(order=2, number=2, item="bulb")
     assert shop.Line.objects.get(order=2, number=2).item == "bulb"
+
+
+def test_a_range_outlasts_a_dead_replica_that_each_coordinator_waits_for(shop: Any) -> None:
+    health = REGISTRY.handle("catalog")._health
+    shop.fake.freeze(1)
+    for number in range(12):
+        shop.Product.objects(sku=number).update(name="x")
+    shop.until(lambda: not health.are_all_well())
+    shop.fake.script("SELECT.*product", node=2, times=2).hang()
+    shop.fake.script("SELECT.*product", node=3, times=2).hang()
+    assert sorted(each.sku for each in shop.Product.objects) == list(range(12))
+    shop.fake.thaw(1)
+
+
+def test_a_range_that_is_too_slow_for_a_cluster_that_is_well_ends_after_its_attempts(shop: Any) -> None:
+    hang = shop.fake.script("SELECT.*product", times=None).hang()
+    with pytest.raises(undaunted.cassandra.Exhausted) as caught:
+        list(shop.Product.objects)
+    assert len(caught.value.attempts) == 3
+    assert len(hang.fired) == 3
