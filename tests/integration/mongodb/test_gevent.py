@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,29 +20,35 @@ pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 PROGRAM = Path(__file__).parent / "programs" / "greenlets.py"
 GREENLETS, ROUNDS = 50, 10
+HANGS_S = 120.0
 
 
 def test_greenlets_survive_a_kill(lab: MongoLab, settings: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    go = tmp_path / "go"
+    go, complaints = tmp_path / "go", tmp_path / "stderr"
     arguments = [sys.executable, str(PROGRAM), json.dumps(settings()), str(go)]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with complaints.open("wb") as stderr:  # a pipe that nobody reads yet would hold a program that complains a lot
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    # If it hangs, it is ended, so that its complaints are told.
+    watch = threading.Timer(HANGS_S, process.kill)
+    watch.start()
+    told: dict[str, dict[str, Any]] = {}
     try:
         assert process.stdout is not None
-        told: dict[str, dict[str, Any]] = {}
         for line in process.stdout:
             what = json.loads(line)
             told[what["step"]] = what
             if what["step"] == "running":
                 lab.kill("primary")
                 go.touch()
-        _, errors = process.communicate(timeout=60)
+        process.wait(60)
     finally:
+        watch.cancel()
         process.kill()
         process.wait()
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
-    assert process.returncode == 0, errors
+        if process.stdout is not None:
+            process.stdout.close()
+    errors = complaints.read_text(encoding="utf-8")
+    assert process.returncode == 0, f"it came as far as {list(told)}; {errors[-5000:]}"
     assert "Traceback" not in errors
     assert told["worked"]["results"] == [ROUNDS + 1]
     assert told["worked"]["shared"] == GREENLETS * ROUNDS
