@@ -24,6 +24,7 @@ class CassandraSide:
     backend = "cassandra"
     errors = errors
     lively_s = 10.0
+    keyspace = "shop"
     native = {
         "OutcomeUnknown": cassandra.OperationTimedOut,
         "DeadlineExceeded": cassandra.OperationTimedOut,
@@ -33,7 +34,7 @@ class CassandraSide:
 
     def __init__(self) -> None:
         self.fake = FakeCassandra(NODES)
-        self.fake.create_keyspace("shop")
+        self.fake.create_keyspace(self.keyspace)
         self.stopped = self.frozen = False
 
     def close(self) -> None:
@@ -44,7 +45,7 @@ class CassandraSide:
         cluster = {
             "backend": "cassandra",
             "nodes": list(self.addresses()),
-            "keyspace": "shop",
+            "keyspace": self.keyspace,
             "local_datacenter": "dc1",
             "timeout": "400ms",
         }
@@ -97,12 +98,12 @@ class CassandraSide:
         model.counts.objects(key=key).update(value=1)
 
     def counted(self, model: Any, key: int) -> int:
-        found = self.fake.execute(f"SELECT value FROM shop.counts WHERE key = {key}")
+        found = self.fake.execute(f"SELECT value FROM {self.keyspace}.counts WHERE key = {key}")
         return int(found[0]["value"]) if found else 0
 
     def wrong(self, model: Any) -> tuple[Any, type[BaseException]]:
         def ask() -> Any:
-            return registered.execute("SELECT nonsense FROM shop.items", connection=CLUSTER)
+            return registered.execute(f"SELECT nonsense FROM {self.keyspace}.items", connection=CLUSTER)
 
         return ask, cassandra.InvalidRequest
 
