@@ -16,38 +16,39 @@ from tests.integration.cassandra.tables import Tables, define, fill_rows
 
 import undaunted
 from undaunted.cassandra import Model
-from undaunted.lab import CassandraLab
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
 
-KEYSPACE = "shop"
-PHI = 5
-"""A killed node is known to be dead after 11 s and not after 18: the tests wait for it again and again."""
+    from undaunted.lab import CassandraLab
+
+KEYSPACE = "drill"
 
 os.environ["CQLENG_ALLOW_SCHEMA_MANAGEMENT"] = "1"
 
 
 @pytest.fixture(scope="session")
-def cassandra_lab() -> Generator[CassandraLab]:
-    with CassandraLab(phi_convict_threshold=PHI) as lab:
-        lab.create_keyspace(KEYSPACE)
-        undaunted.configure(lab.settings_for("maker", keyspace=KEYSPACE))
-        try:
-            for model in define(Model, KEYSPACE, __undaunted__={"cluster": "maker"}).all():
-                sync_table(model)
-        finally:
-            undaunted.close()
-        cluster = lab.cluster()
-        try:
-            fill_rows(cluster.connect(), KEYSPACE)
-        finally:
-            cluster.shutdown()
-        yield lab
+def filled(cassandra_lab: CassandraLab) -> CassandraLab:
+    """The cluster of the run, with a keyspace of these tests, its tables, and the rows that are only read."""
+    cassandra_lab.heal()
+    cassandra_lab.create_keyspace(KEYSPACE)
+    undaunted.configure(cassandra_lab.settings_for("maker", keyspace=KEYSPACE))
+    try:
+        for model in define(Model, KEYSPACE, __undaunted__={"cluster": "maker"}).all():
+            sync_table(model)
+    finally:
+        undaunted.close()
+    cluster = cassandra_lab.cluster()
+    try:
+        fill_rows(cluster.connect(), KEYSPACE)
+    finally:
+        cluster.shutdown()
+    return cassandra_lab
 
 
 @pytest.fixture
-def lab(healthy_cassandra_lab: CassandraLab) -> CassandraLab:
+def lab(filled: CassandraLab, healthy_cassandra_lab: CassandraLab) -> CassandraLab:
+    del filled  # once for all
     return healthy_cassandra_lab
 
 

@@ -14,9 +14,12 @@ import uuid
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from cassandra.cqlengine.query import LWTException
 from tests.integration.cassandra.tables import PARTS, ROWS
+
+from undaunted.cassandra.results import Pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,6 +44,21 @@ _LONG = 40
 """So many marks go into one row; a row of thousands would be the load."""
 
 
+_WAITS = threading.local()
+"""Of each thread that scans: when it has waited for a page, and how long."""
+
+
+def _timed(fetch: Callable[[Pages], None]) -> Callable[[Pages], None]:
+    """cqlengine hands out the first row when it has got the last one, so the pages are timed where they are fetched."""
+
+    def fetch_next_page(pages: Pages) -> None:
+        began_s = time.monotonic()
+        fetch(pages)
+        _WAITS.of_pages.append((began_s, time.monotonic() - began_s))
+
+    return fetch_next_page
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One operation in the ledger; times are of `time.monotonic`."""
@@ -52,7 +70,7 @@ class Entry:
     ended_s: float
     error: Exception | None
     waited_s: float
-    """The longest time that its caller stood still: for a scan between two rows, else from begin to end."""
+    """The longest time that its caller stood still: in a scan for one page, else from begin to end."""
     since_s: float
     """When that began."""
 
@@ -70,7 +88,7 @@ class Audit:
     applied_though_raised: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        kinds = Counter(f"{e.kind}: {type(e.error).__name__}" for e in self.raised)
+        kinds = Counter(f"{e.kind}: {type(e.error).__name__} after {_last(e.error)}" for e in self.raised)
         figures = f"{sum(self.ok.values())} acknowledged, {len(self.raised)} raised, {len(self.lost)} lost"
         return (
             f"{figures}, {len(self.doubled)} doubled, {len(self.half)} half done, "
@@ -124,6 +142,9 @@ class Load:
 
     def __enter__(self) -> Self:
         """Start; returns when every kind but a scan, which takes seconds, has had its first success."""
+        self._timed = patch.object(Pages, "fetch_next_page", _timed(Pages.fetch_next_page)) if self._scans else None
+        if self._timed is not None:
+            self._timed.start()
         for number, kinds in enumerate(self._workers):
             own = _Own(self, number)
             self.owns.append(own)
@@ -134,11 +155,19 @@ class Load:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.stop()
+        try:
+            self.stop()
+        finally:
+            if self._timed is not None:
+                self._timed.stop()
 
     @property
     def _kinds(self) -> set[str]:
         return {kind for kinds in self._workers for kind in kinds}
+
+    @property
+    def _scans(self) -> bool:
+        return bool(self._kinds & set(SCAN))
 
     def wait_for(self, kinds: set[str], *, timeout_s: float = 60.0, after_s: float = 0.0) -> None:
         """Wait until each of `kinds` has been acknowledged, begun after `after_s`."""
@@ -357,21 +386,15 @@ class _Own:
         assert row.text == f"row {k}", f"row {k} has the text {row.text!r}"
 
     def scan(self, key: str) -> tuple[float, float]:
-        """All rows, page by page; returns when the longest wait for a row began, and how long it was."""
-        found: Counter[int] = Counter()
-        at_s = time.monotonic()
-        longest = (at_s, 0.0)
-        for row in self._tables.Row.objects.limit(None).fetch_size(_PAGE):
-            now_s = time.monotonic()
-            longest = max(longest, (at_s, now_s - at_s), key=lambda waited: waited[1])
-            at_s = now_s
-            found[row.k] += 1
-            if self._load._stop.is_set():
-                return longest  # what is left out then is nobody's fault
+        """All rows; returns when the longest wait for a page began, and how long it was."""
+        waits: list[tuple[float, float]] = []
+        _WAITS.of_pages = waits
+        found = Counter(row.k for row in self._tables.Row.objects.limit(None).fetch_size(_PAGE))
         twice = [k for k, count in found.items() if count > 1]
         assert not twice, f"a scan brought {len(twice)} rows twice, such as {twice[0]}"
         assert len(found) == ROWS, f"a scan brought {len(found)} of {ROWS} rows and no error"
-        return longest
+        assert len(waits) >= ROWS // _PAGE - 1, f"a scan of {ROWS} rows had only {len(waits)} further pages"
+        return max(waits, key=lambda waited: waited[1])
 
     # -- the audit of the rows that several operations went to ------------------------------------------
 
@@ -417,6 +440,15 @@ class _Own:
                 audit.lost.append(f"{seat}: {found} of {least}")
             elif found > most:
                 audit.doubled.append(f"{seat}: {found} of {most}")
+
+
+def _last(error: Exception | None) -> str:
+    """What the last attempt met, in the words of the driver or of the server."""
+    attempts = getattr(error, "attempts", ())
+    if not attempts:
+        return "no attempt"
+    met = attempts[-1].error
+    return f"{type(met).__name__} {getattr(met, 'message', '')}".strip()
 
 
 def _keys(found: Iterable[str] | None) -> list[str]:
