@@ -92,10 +92,11 @@ def classify(error: BaseException, call: Call) -> Failure:
     """Say what `error` means for the running call; the engine's question to this backend.
 
     A wait for a dead replica is not counted as an attempt, since the next coordinator may wait for it as well; so only
-    the deadline bounds it.
+    the deadline bounds it. Nor is it followed by a further wait: it was one itself.
     """
     fault = fault_of(error, call.operation, sent=call.sent)
-    return Failure(fault=fault, node=call.node, cost=1.0, counted=not _waited_for_replica(error, call))
+    has_waited = _waited_for_replica(error, call)
+    return Failure(fault=fault, node=call.node, cost=1.0, counted=not has_waited, has_waited=has_waited)
 
 
 def _waited_for_replica(error: BaseException, call: Call) -> bool:

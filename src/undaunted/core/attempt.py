@@ -22,12 +22,15 @@ class Failure:
             which is no sign of a failing cluster.
         counted: Whether the execution counts against `Policy.attempts`. False for what never
             reached a server and for a wait for a new primary.
+        has_waited: Whether the try was itself a wait for what mends itself, such as a dead replica that is not known
+            to be dead; then hardly any wait stands before the next one.
     """
 
     fault: Fault
     node: str | None = None
     cost: float = 1.0
     counted: bool = True
+    has_waited: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

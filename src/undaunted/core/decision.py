@@ -144,6 +144,8 @@ def _again(failure: Failure, state: State, policy: Policy) -> Retry | Hop | Give
     delay_s = full_jitter_s(policy.backoff, state.retries, state.chance)
     if failure.fault is Fault.SHED:
         delay_s = max(delay_s, LEAST_SHED_WAIT_S)
+    if failure.has_waited:
+        delay_s = min(delay_s, policy.backoff.initial_s)
     if leaves_node and not state.has_hopped:
         delay_s = 0.0
     if state.now_s + delay_s >= state.deadline_s:

@@ -143,6 +143,16 @@ def test_the_same_numbered_write_is_bounded_by_the_deadline_and_not_by_attempts(
     )
 
 
+def test_behind_a_try_that_was_a_wait_itself_hardly_any_other_wait_follows() -> None:
+    state = replace(FRESH, has_hopped=True, retries=5000)
+    assert decide(operation(READ), Failure(fault=Fault.UNKNOWN, has_waited=True), state, POLICY) == Hop(
+        POLICY.backoff.initial_s
+    )
+    few = replace(FRESH, has_hopped=True, retries=0)
+    plain = decide(operation(READ), Failure(fault=Fault.UNKNOWN), few, POLICY)
+    assert decide(operation(READ), Failure(fault=Fault.UNKNOWN, has_waited=True), few, POLICY) == plain
+
+
 def test_contention_costs_no_budget() -> None:
     failure = Failure(fault=Fault.ROLLED_BACK, cost=0.0)
     assert isinstance(decide(operation(UNIT), failure, replace(FRESH, has_budget=False), POLICY), Retry)

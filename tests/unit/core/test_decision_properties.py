@@ -35,6 +35,7 @@ failures = st.builds(
     node=st.sampled_from([None, "n1:1"]),
     cost=st.floats(min_value=0.0, max_value=10.0),
     counted=st.booleans(),
+    has_waited=st.booleans(),
 )
 states = st.builds(
     State,
