@@ -443,6 +443,7 @@ def test_a_lost_home_with_nothing_declared_names_the_setting(two: FakeCassandra)
     undaunted.configure(settings_of(two, retry={"deadline": "600ms"}))
     Product.create(sku=1)
     two.kill("dc1")
+    until(lambda: undaunted.status()["clusters"]["catalog"]["outage"]["without_node_s"] > 0)
     with pytest.raises(undaunted.DeadlineExceeded) as caught:
         Product.objects.get(sku=1)
     said = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
-from cassandra.cqlengine import connection
+from cassandra.cqlengine import connection, models
 from cassandra.policies import FallthroughRetryPolicy, RoundRobinPolicy, WhiteListRoundRobinPolicy
 
 from undaunted.testing.cql import FakeCassandra
@@ -85,3 +85,4 @@ def engine(fake: FakeCassandra, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fak
     connection.setup(fake.contact_points, "shop", port=fake.port, protocol_version=version)
     yield fake
     connection.unregister_connection("default")
+    models.DEFAULT_KEYSPACE = None  # cqlengine itself keeps it
