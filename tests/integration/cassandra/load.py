@@ -184,9 +184,9 @@ class Load:
                 raise AssertionError(f"no success of {sorted(missing)} for {timeout_s} s")
             time.sleep(0.01)
 
-    def go_on(self) -> None:
-        """Wait until every kind but a scan has succeeded once more, begun from now on."""
-        self.wait_for(self._kinds - set(SCAN), after_s=time.monotonic())
+    def go_on(self, *, without: tuple[str, ...] = ()) -> None:
+        """Wait until every kind but a scan, and those left out, has succeeded once more, begun from now on."""
+        self.wait_for(self._kinds - {*SCAN, *without}, after_s=time.monotonic())
 
     def stop(self, *, timeout_s: float = 90.0) -> None:
         """Let every thread finish its operation."""

@@ -199,8 +199,9 @@ def in_a_row(lab: CassandraLab, shop: Tables, reader: Reader, *, count: int) -> 
             struck.append(f"{fault} {node.name}")
             getattr(lab, fault)(node)
             struck_s = time.monotonic()
-            load.go_on()
+            load.go_on(without=BATCH)  # they would wait until the dead node is known to be dead
             lab.heal()
+            load.go_on()
         load.wait_for({*SCAN}, after_s=struck_s)
     audit = load.audit()
     longest = max(load.longest((kind,), since_s=began_s) for kind in (*REPEATABLE, *SCAN))
