@@ -34,7 +34,7 @@ class GuardedQuerySet(ModelQuerySet):  # type: ignore[misc]  # cqlengine is unty
             result = super()._execute(statement)
         except Exception as error:
             if self._undaunted_applied:
-                tell(error, self._undaunted_applied, statement)
+                tell(error, self._undaunted_applied, statement, remedy="Run again only what is missing.")
             raise
         finally:
             ORIGIN.reset(token)
@@ -92,7 +92,7 @@ class GuardedDML(DMLQuery):  # type: ignore[misc]  # cqlengine is untyped
             result = super()._execute(statement)
         except Exception as error:
             if self._undaunted_applied:
-                tell(error, self._undaunted_applied, statement)
+                tell(error, self._undaunted_applied, statement, remedy="Save it again for what is missing.")
                 keep(self.instance, self._undaunted_applied)
             raise
         finally:

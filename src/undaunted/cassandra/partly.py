@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["keep", "tell"]
 
 
-def tell(error: Exception, applied: Sequence[Any], failed: Any) -> None:
-    """Have the error of a statement say which ones of the same call had been applied before it."""
+def tell(error: Exception, applied: Sequence[Any], failed: Any, *, remedy: str) -> None:
+    """Have the error of a statement say which ones of the same call had been applied before it, and what to do."""
     names = tuple(_described(statement) for statement in applied)
     error.applied = names  # type: ignore[attr-defined]  # every error has room for it
     said = (
         f"The call needed more than one statement. Applied before this one: {', '.join(names)}; this error is that of "
-        f"its {_described(failed)}. Calling it again is safe for what had been applied."
+        f"its {_described(failed)}. {remedy}"
     )
     if isinstance(error, UndauntedError):
         error.args = (f"{error.args[0]}\n{said}", *error.args[1:])

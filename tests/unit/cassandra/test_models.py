@@ -517,7 +517,7 @@ def test_when_the_second_statement_fails_the_error_says_that_the_first_was_appli
     with undaunted.options(deadline="200ms"), pytest.raises(OutcomeUnknown) as caught:
         product.save()
     assert caught.value.applied == ("UPDATE of log",)
-    assert "Applied before this one: UPDATE of log; this error is that of its DELETE of name." in str(caught.value)
+    assert "Applied before this one: UPDATE of log; this error is that of its DELETE of name. Save" in str(caught.value)
     assert isinstance(caught.value, cassandra.OperationTimedOut)
     script.cancel()
     product.save()  # the append is not sent a second time
@@ -549,6 +549,7 @@ def test_an_update_of_two_statements_says_it_too(fake: FakeCassandra) -> None:
     with undaunted.options(deadline="200ms"), pytest.raises(undaunted.UndauntedError) as caught:
         rows.update(log__append=[2], name=None)
     assert caught.value.applied == ("UPDATE of log",)
+    assert "Run again only what is missing." in str(caught.value)
     fake.clear_scripts()
     fake.script("UPDATE").lose_reply()
     with pytest.raises(OutcomeUnknown) as first:  # and nothing of the call before is told
