@@ -1,5 +1,6 @@
-"""What every backend promises. `tests/contract/test_backends.py` runs all of it on scripted nodes, and
-`tests/integration/test_contract.py` on real servers what can be provoked there.
+"""What every backend promises, in two parts: what any nodes can show, and what needs scripted ones.
+
+`tests/contract/test_backends.py` runs both on scripted nodes.
 
 A `Side` stands for the database; nothing here knows which one it is.
 """
