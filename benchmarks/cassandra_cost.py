@@ -1,8 +1,8 @@
 """What undaunted adds to a cqlengine operation that succeeds, paired with plain cqlengine in one run.
 
-``python benchmarks/cassandra_cost.py`` measures twice: on a session that answers at once, where nothing but Python is left,
-and on a real three-node cluster of the lab, where client CPU is what counts, since the nodes share the cores. Both
-sides take turns call by call, so that a slow moment of the machine strikes both. ``--write`` writes the tables to
+``python benchmarks/cassandra_cost.py`` measures twice: on a session that answers at once, where nothing but Python is
+left, and on a real cluster of three nodes of the lab, where client CPU is what counts, since the nodes share the cores.
+Both sides take turns call by call, so that a slow moment of the machine strikes both. ``--write`` writes the tables to
 ``docs/_generated/cost-cassandra.md``; ``--real no`` leaves the cluster out.
 """
 
@@ -103,12 +103,19 @@ class AtOnce:
     """A session of the driver that answers at once: what is left is Python before and behind it."""
 
     def __init__(self) -> None:
-        self.cluster = Cluster(["127.0.0.1"], execution_profiles={EXEC_PROFILE_DEFAULT: ExecutionProfile(
-            load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy("dc1")), row_factory=dict_factory)})
+        self.cluster = Cluster(
+            ["127.0.0.1"],
+            execution_profiles={
+                EXEC_PROFILE_DEFAULT: ExecutionProfile(
+                    load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy("dc1")), row_factory=dict_factory
+                )
+            },
+        )
         self.keyspace, self.hosts, self.row_factory = None, [], dict_factory
         self.encoder = SimpleNamespace(mapping={}, cql_encode_tuple=None)
 
-    def execute_async(self, query: Any, parameters: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def execute_async(self, query: Any, parameters: Any = None, *args: Any, **kwargs: Any) -> Any:  # noqa: ARG002
+        """As the driver's, but that the answer is there already."""
         future = ResponseFuture.__new__(ResponseFuture)
         future.__dict__.update(_READY)
         future.attempted_hosts = ["node"]
@@ -116,7 +123,8 @@ class AtOnce:
         future._final_result = rows  # noqa: SLF001
         return future
 
-    def execute(self, query: Any, parameters: Any = None, timeout: Any = None, **kwargs: Any) -> Any:
+    def execute(self, query: Any, parameters: Any = None, timeout: Any = None, **kwargs: Any) -> Any:  # noqa: ARG002
+        """As the driver's."""
         return self.execute_async(query, parameters).result()
 
 
@@ -194,12 +202,12 @@ def throughput(plain: Any, ours: Any, threads: int, *, rounds: int = 10, calls: 
                     rates[side].append(threads * calls / (time.perf_counter() - began))
     ratios = [mine / theirs for theirs, mine in zip(rates[0], rates[1], strict=True)]
     ordered = statistics.quantiles(ratios)
-    return [
+    told = (
         f"{threads} threads, {rounds} paired rounds: plain {statistics.median(rates[0]):.0f} operations/s, undaunted "
         f"{statistics.median(rates[1]):.0f}; ratio {statistics.median(ratios):.3f} (quartiles {ordered[0]:.3f} to "
-        f"{ordered[2]:.3f}).",
-        "",
-    ]
+        f"{ordered[2]:.3f})."
+    )
+    return [told, ""]
 
 
 def main() -> None:

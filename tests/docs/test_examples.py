@@ -83,7 +83,7 @@ def clusters(page: Page, backend: str) -> dict[str, Any]:
 def point(monkeypatch: pytest.MonkeyPatch, declared: dict[str, Any]) -> None:
     """Point a cluster at nodes that are there; the environment wins over the page's file."""
     ((name, cluster),) = declared["clusters"].items()
-    for key in cluster.keys() & {"nodes", "replica_set", "local_datacenter"}:
+    for key in cluster.keys() & {"backend", "nodes", "replica_set", "local_datacenter"}:
         value = cluster[key]
         text = value if isinstance(value, str) else json.dumps(value)
         monkeypatch.setenv(f"UNDAUNTED__CLUSTERS__{name.upper()}__{key.upper()}", text)

@@ -168,9 +168,13 @@ class Execution:
 
         Raises:
             HandBack: The driver would send it again by itself.
+            AutoReconnect: Another call has just lost the node of this connection. The driver then takes it for one
+                without transaction numbers; but it has them, and nothing has been sent yet.
         """
         if self.hands_back and self.node is not None:
             raise HandBack
+        if not retryable and self.hands_back and self.is_numbered is None and (conn.is_repl or conn.is_mongos):
+            raise driver.AutoReconnect("The node was lost before the command was sent.")
         self.node = conn.address
         if self.is_numbered is None:
             self.is_numbered = bool(retryable)

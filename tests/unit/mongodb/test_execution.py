@@ -15,13 +15,18 @@ from undaunted.mongodb.topology import default_guard
 
 class Conn:
     address = ("127.0.0.1", 27017)
+    is_mongos = False
+
+    def __init__(self, *, is_repl: bool) -> None:
+        self.is_repl = is_repl
 
 
 class Driver:
     """The driver's loop: it makes a number when told to retry, and goes on by itself once."""
 
-    def __init__(self, *, takes_numbers: bool = True, unreachable: int = 0) -> None:
+    def __init__(self, *, takes_numbers: bool = True, unreachable: int = 0, is_member: bool | None = None) -> None:
         self.numbers = 0
+        self.conn = Conn(is_repl=takes_numbers if is_member is None else is_member)
         self.unreachable = unreachable
         self.takes_numbers = takes_numbers
 
@@ -38,11 +43,11 @@ class Driver:
             raise driver.WaitQueueTimeoutError("full")
         may_retry = retryable and self.takes_numbers
         try:
-            return func(None, Conn(), may_retry)
+            return func(None, self.conn, may_retry)
         except driver.AutoReconnect:
             if not may_retry:
                 raise
-            return func(None, Conn(), may_retry)
+            return func(None, self.conn, may_retry)
 
 
 def execution(made: Driver, sent: list[bool], *, failures: int) -> tuple[Execution, Call]:
@@ -89,6 +94,15 @@ def test_a_server_without_numbers_makes_the_write_unrepeatable() -> None:
     assert run(one, call, times=1) == ["AutoReconnect"]
     assert sent == [False]
     assert not call.operation.is_repeatable
+
+
+def test_a_member_that_was_just_lost_to_another_call_is_not_taken_for_one_without_numbers() -> None:
+    """The driver looks at what is known of the node after it has the connection; by then it may know nothing."""
+    made, sent = Driver(takes_numbers=False, is_member=True), []
+    one, call = execution(made, sent, failures=0)
+    assert run(one, call, times=1) == ["AutoReconnect"]
+    assert sent == []
+    assert not call.sent
 
 
 def test_options_are_found_in_arguments_and_connection_strings() -> None:

@@ -13,6 +13,7 @@ import undaunted
 from undaunted.engine.call import current_call
 from undaunted.mongodb import MongoClient, OutcomeUnknown, seams
 from undaunted.mongodb.errors import CredentialsRefused
+from undaunted.mongodb.topology import TopologyWatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 class Conn:
     address = ("127.0.0.1", 27017)
+    is_repl = is_mongos = False
 
 
 class Sent:
@@ -63,6 +65,9 @@ def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[MongoClient]:
     monkeypatch.setattr(DriverClient, "_retry_internal", loop)
     monkeypatch.setattr(MongoClient, "await_node", lambda *_: None)
     monkeypatch.setattr(seams, "check_driver", lambda: None)
+    # Nobody listens on the default port; the driver's monitors find that out sooner or later, and not here.
+    monkeypatch.setattr(TopologyWatch, "description_changed", lambda *_: None)
+    monkeypatch.setattr(TopologyWatch, "opened", lambda *_: None)
     with MongoClient(connect=False) as made:
         made.guard.outage.primary_found()
         yield made
