@@ -90,8 +90,8 @@ class Breaker:
         """Whether a call may go to the node now. While not closed, True is the lease of the one probe."""
         if self._state is BreakerState.CLOSED:
             return True
-        before = self._state
         with self._lock:
+            before = self._state  # here, so that of all who ask at once only the one who changes it tells of it
             is_allowed = self._lease(self._clock.monotonic())
             after = self._state
         self._tell(before, after)
