@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from cassandra import ConsistencyLevel
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from undaunted.lab import CassandraLab
 
 __all__ = ["Reader"]
+
+_PATIENCE_S = 60.0
+"""A node that has just been thawed is busy with what had waited for it, and all nodes are asked."""
 
 
 class Reader:
@@ -44,9 +48,21 @@ class Reader:
             select = session.prepare(f'SELECT {named} FROM "{table}" WHERE "{key}" = ?')
             select.consistency_level = ConsistencyLevel.ALL
             found: dict[str, dict[str, Any]] = {}
-            for _, result in execute_concurrent_with_args(session, select, [(one,) for one in wanted], concurrency=32):
-                for row in result:
-                    found[row[key]] = row
+            ends_s = time.monotonic() + _PATIENCE_S
+            while wanted:
+                asked = [(one,) for one in wanted]
+                answers = execute_concurrent_with_args(
+                    session, select, asked, concurrency=32, raise_on_first_error=False
+                )
+                missed: list[str] = []
+                for one, (is_answered, result) in zip(wanted, answers, strict=True):
+                    if is_answered:
+                        found.update((row[key], row) for row in result)
+                    elif time.monotonic() > ends_s:
+                        raise result
+                    else:
+                        missed.append(one)
+                wanted = missed
             return found
         finally:
             cluster.shutdown()
