@@ -161,7 +161,9 @@ def run_all(console: Console, options: argparse.Namespace) -> int:
 
 def _named(path: Path, backend: str, options: argparse.Namespace) -> Path:
     """The file of one backend, where there are files of several."""
-    return path.with_name(f"{path.stem}-{backend}{path.suffix}") if options.backend == "all" else path
+    if options.backend != "all" or not path.name:  # "." is no file, which is told when it is opened
+        return path
+    return path.with_name(f"{path.stem}-{backend}{path.suffix}")
 
 
 def run(console: Console, options: argparse.Namespace, backend: str) -> int:
