@@ -11,7 +11,6 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from pymongo.write_concern import WriteConcern
 from tests.integration.mongodb.load import READS, SINGLE, Load
 
 if TYPE_CHECKING:
@@ -51,14 +50,6 @@ def replicate_from_primary(lab: MongoLab) -> None:
         time.sleep(0.02)
 
 
-def first_confirmed_write(lab: MongoLab) -> float:
-    """When the new primary has confirmed a write of a plain client that is connected to it alone."""
-    with lab.client(lab.primary()) as control:
-        collection = control["control"].get_collection("writes", write_concern=WriteConcern("majority"))
-        collection.insert_one({})
-        return time.monotonic()
-
-
 @pytest.mark.alone
 def test_kill(lab: MongoLab, shop: Documents) -> None:
     with Load(shop, lab.uri) as load:
@@ -72,22 +63,28 @@ def test_kill(lab: MongoLab, shop: Documents) -> None:
     check_gap("kill", load, since_s=since_s, visible_s=visible_s, bound_s=0.5)
 
 
-@pytest.mark.alone
-def test_freeze(lab: MongoLab, shop: Documents) -> None:
+def freeze(lab: MongoLab, shop: Documents) -> None:
     with Load(shop, lab.uri) as load:
-        replicate_from_primary(lab)
         frozen = lab.freeze("primary")
         since_s = time.monotonic()
         visible_s = lab.wait_primary(other_than=frozen)
-        confirmed_s = first_confirmed_write(lab)
         load.go_on()
         lab.thaw(frozen)
         load.go_on()
     load.audit().assert_clean()
-    print(
-        f"freeze: the servers confirm a direct write {confirmed_s - visible_s:.3f} s after the new primary is visible"
-    )
     check_gap("freeze", load, since_s=since_s, visible_s=visible_s, bound_s=1.0, noise_s=0.0)
+
+
+@pytest.mark.alone
+def test_freeze(lab: MongoLab, shop: Documents) -> None:
+    freeze(lab, shop)
+
+
+@pytest.mark.soak
+def test_freeze_of_the_node_that_both_others_replicate_from(lab: MongoLab, shop: Documents) -> None:
+    """The worst case for the servers: once in five runs they confirmed nothing at all for more than 15 s."""
+    replicate_from_primary(lab)
+    freeze(lab, shop)
 
 
 @pytest.mark.alone
