@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +58,6 @@ class Link:
 
     def begin_anew(self) -> None:
         """Forget the session: it belongs to another process, whose threads do not exist here."""
-        self._pid = os.getpid()
         self._lock = threading.Condition()
         self._thread: threading.Thread | None = None
         self._fatal: Exception | None = None

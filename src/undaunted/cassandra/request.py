@@ -7,8 +7,9 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import cassandra
-from cassandra import AlreadyExists, ConfigurationException, InvalidRequest
+from cassandra import AlreadyExists, InvalidRequest
 from cassandra.cluster import NoHostAvailable
+from cassandra.protocol import ConfigurationException
 
 from undaunted.cassandra.health import name_of
 from undaunted.cassandra.operations import holds_list
@@ -34,7 +35,12 @@ _FAIR_SHARE = 0.5
 """A node that was given less than this part of an attempt's timeout is not thought sick: the deadline was near."""
 _DEFINITION_S = 12.0
 """A change of the schema waits up to 10 s for the nodes to agree."""
-_MET_ITS_OWN = ("already exist", "conflicts with", "doesn't exist", "does not exist", "unconfigured table", "unknown")
+_MET_ITS_OWN = {
+    "create": ("already exist",),
+    "alter": ("already exist", "conflicts with", "was not found"),
+    "drop": ("doesn't exist", "does not exist", "unconfigured table"),
+}
+"""What a server says to a change of the schema that has been made before; to another change it is a mistake."""
 
 
 def _tell(future: Any, ended: SimpleQueue[Any]) -> None:
@@ -253,4 +259,4 @@ class Request:
             return True
         # The server has no code of its own for these; its words are all there is.
         is_refusal = isinstance(error, (InvalidRequest, ConfigurationException))
-        return is_refusal and any(words in str(error) for words in _MET_ITS_OWN)
+        return is_refusal and any(words in str(error) for words in _MET_ITS_OWN[self.shape.operation.name])

@@ -108,18 +108,19 @@ class Session:
         request = Request(
             self, query, parameters, shape=_shape_of(query), timeout_s=timeout_s, options=options, origin=origin
         )
+        driver = self.link.session
         if (
             options
             or self.hedger is not None
-            or self.link.session is None
+            or driver is None
             or not self.guard.outage.is_over
             or IN_FORCE.get() is not None
             or CURRENT.get() is not None
         ):
             return self._run(request)
-        return self._run_bare(request)
+        return self._run_bare(request, driver)
 
-    def _run_bare(self, request: Request) -> Any:
+    def _run_bare(self, request: Request, driver: Any) -> Any:
         """The first attempt, with nothing between the driver and the caller: there is no call before it has failed."""
         link, guard = self.link, self.guard
         plan = iter(link.policy.make_query_plan(None, request.query))
@@ -130,7 +131,7 @@ class Session:
         policy = self._own_policy(request) or guard.policy
         deadline_s, timeout_s = policy.deadline_s, request.timeout_s
         began_s = guard.clock.monotonic()
-        future = link.session.execute_async(
+        future = driver.execute_async(
             request.query,
             request.parameters,
             timeout=deadline_s if timeout_s is None or timeout_s > deadline_s else timeout_s,
