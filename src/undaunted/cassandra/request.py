@@ -11,6 +11,7 @@ from cassandra import AlreadyExists, InvalidRequest
 from cassandra.cluster import NoHostAvailable
 from cassandra.protocol import ConfigurationException
 
+from undaunted.cassandra.faults import fault_of
 from undaunted.cassandra.health import name_of
 from undaunted.cassandra.operations import holds_list
 from undaunted.cassandra.refusals import explained
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from undaunted.cassandra.operations import Shape
     from undaunted.cassandra.scope import Origin
     from undaunted.cassandra.session import Session
+    from undaunted.core.operation import Operation
     from undaunted.engine.call import Call
 
 __all__ = ["Request"]
@@ -54,6 +56,15 @@ def _is_answered(future: Any) -> bool:
     except Exception:  # noqa: BLE001  # it is raised again, if it is the one that counts
         return False
     return True
+
+
+def _left_unknown(failed: Any, operation: Operation) -> bool:
+    """Whether the request of a future that has failed may have been executed."""
+    try:
+        failed.result()
+    except Exception as error:  # noqa: BLE001  # the table says what it means
+        return fault_of(error, operation, sent=bool(failed.attempted_hosts)) is Fault.UNKNOWN
+    return False
 
 
 class Request:
@@ -211,6 +222,9 @@ class Request:
         won = ended.get()
         if not _is_answered(won):
             won = ended.get()  # the other one may still succeed; both have timeouts
+            if not _is_answered(won):
+                # Of two failures the worse one counts: a refusal of the second does not undo the first.
+                return (first, host) if _left_unknown(first, call.operation) else (second, other)
         if won is first:
             return first, host
         if hedger.lost(host):

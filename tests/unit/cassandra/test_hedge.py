@@ -6,10 +6,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cassandra import OperationTimedOut, Unavailable
 
 import undaunted
-from undaunted.cassandra import OutcomeUnknown, sync_table
+from undaunted.cassandra import OutcomeUnknown, request, sync_table
 from undaunted.cassandra.hedge import Hedger
+from undaunted.core.operation import Kind, Operation
 from undaunted.core.policy import HedgePolicy
 
 if TYPE_CHECKING:
@@ -79,3 +81,16 @@ def test_no_more_than_the_allowance() -> None:
     for _ in range(1000):
         hedger.answered("node", 0.010)
     assert sum(hedger.takes() for _ in range(100)) == 20
+
+
+@pytest.mark.parametrize(
+    ("error", "is_unknown"), [(OperationTimedOut(), True), (Unavailable("x", required_replicas=2), False)]
+)
+def test_of_two_failures_the_one_that_may_have_been_executed_counts(error: Exception, is_unknown: bool) -> None:
+    class Failed:
+        attempted_hosts = ("node",)
+
+        def result(self) -> None:
+            raise error
+
+    assert request._left_unknown(Failed(), Operation(name="insert", kind=Kind.WRITE, idempotent=True)) is is_unknown
