@@ -133,6 +133,7 @@ def test_its_memory_is_not_pinned(lab):
 
 def test_jmx_asks_for_a_password(lab, tmp_path):
     assert (lab._place / "jmx.password").stat().st_mode & 0o777 == 0o600
+    lab.nodetool("n1", "info")  # from now on the node listens for it
     nodetool.write_secrets(tmp_path)  # another password than the lab's
     with pytest.raises(LabError, match=r"n1 did not do nodetool info: .*Invalid username or password"):
         nodetool.run(
