@@ -96,7 +96,8 @@ def test_a_backend_whose_driver_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
     assert undaunted.status()["clusters"] == {}
 
 
-def test_a_backend_that_is_not_installed() -> None:
+def test_a_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "entry_points", lambda group: [])
     with pytest.raises(undaunted.ConfigurationError, match="no backend 'sqlalchemy' is installed"):
         undaunted.configure({"clusters": {"ledger": {"backend": "sqlalchemy", "url": "postgresql://u@127.0.0.1:1/d"}}})
 

@@ -211,8 +211,8 @@ def in_a_row(lab: CassandraLab, shop: Tables, reader: Reader, *, count: int) -> 
 
 
 @pytest.mark.alone
-def test_five_faults_in_a_row(lab: CassandraLab, shop: Tables, reader: Reader) -> None:
-    in_a_row(lab, shop, reader, count=5)
+def test_three_faults_in_a_row(lab: CassandraLab, shop: Tables, reader: Reader) -> None:
+    in_a_row(lab, shop, reader, count=3)
 
 
 @pytest.mark.alone
