@@ -2,9 +2,10 @@
 
 Runs on a real replica set of the lab: ``python benchmarks/mongodb.py``. The sides take turns call by call, in an order
 that rotates, so that a slow moment of the machine, a checkpoint of the server and a cold cache strike all of them
-alike; a tight loop over one side would keep its code in the processor's caches, as no application does between two
-waits for a server. Each call is timed twice: by the wall, and by the processor time of its thread, which the server's
-own ups and downs do not touch. Writes what it prints to ``docs/_generated/cost-mongodb.md`` when told to (``--write``).
+alike; a tight loop over one side (``--in-a-row 50``) keeps its code in the processor's caches, as few applications do
+between two waits for a server. Each call is timed twice: by the wall, and by the processor time of its thread, which
+the server's own ups and downs do not touch. Writes what it prints to ``docs/_generated/cost-mongodb.md`` when told to
+(``--write``).
 """
 
 from __future__ import annotations
@@ -87,8 +88,8 @@ class Difference:
         return f"{self.added:+.1f} ({self.low:+.1f} to {self.high:+.1f})"
 
 
-def measure(sides: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, Times]:
-    """Call the sides in turn for as long as given."""
+def measure(sides: Mapping[str, Callable[[], Any]], seconds: float, in_a_row: int) -> dict[str, Times]:
+    """Call the sides in turn, each so often in a row, for as long as given."""
     found = {name: Times() for name in sides}
     names = list(sides)
     ends = time.perf_counter() + seconds
@@ -97,17 +98,22 @@ def measure(sides: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str,
         order = names if number % 2 else names[::-1]
         shift = number % len(order)
         for name in order[shift:] + order[:shift]:
-            function = sides[name]
-            cpu = time.thread_time_ns()
-            began = time.perf_counter_ns()
-            function()
-            ended = time.perf_counter_ns()
-            cpu = time.thread_time_ns() - cpu
-            if number >= 0:
-                found[name].wall.append((ended - began) / 1e3)
-                found[name].cpu.append(cpu / 1e3)
+            for _ in range(in_a_row):
+                wall_us, cpu_us = timed(sides[name])
+                if number >= 0:
+                    found[name].wall.append(wall_us)
+                    found[name].cpu.append(cpu_us)
         number += 1
     return found
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, float]:
+    """One call in microseconds, by the wall and by the processor."""
+    cpu = time.thread_time_ns()
+    began = time.perf_counter_ns()
+    function()
+    ended = time.perf_counter_ns()
+    return (ended - began) / 1e3, (time.thread_time_ns() - cpu) / 1e3
 
 
 def difference(base: Sequence[float], other: Sequence[float]) -> Difference:
@@ -148,7 +154,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def table(seconds: float, only: Sequence[str]) -> list[str]:
+def table(seconds: float, only: Sequence[str], in_a_row: int) -> list[str]:
     """Measure every operation on every side, and print each line as soon as it is known."""
     with MongoLab() as lab:
         settings = lab.settings_for("bench")
@@ -168,7 +174,7 @@ def table(seconds: float, only: Sequence[str]) -> list[str]:
         gc.freeze()
         rows: list[str] = []
         for name in only or sides[PLAIN]:
-            rows.append(row(name, measure({side: sides[side][name] for side in SIDES}, seconds)))
+            rows.append(row(name, measure({side: sides[side][name] for side in SIDES}, seconds, in_a_row)))
             print(rows[-1], flush=True)
         for alias in limits:
             mongoengine.disconnect(alias)
@@ -181,18 +187,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=18, help="for each operation, all sides together")
     parser.add_argument("--only", nargs="*", default=[], metavar="OPERATION", help="instead of all of them")
+    parser.add_argument("--in-a-row", type=int, default=1, help="calls that a side makes before it is another's turn")
     parser.add_argument("--write", type=Path, help="write the table to this file too")
     options = parser.parse_args()
     versions = f"Python {platform.python_version()}, pymongo {pymongo.version}, mongoengine {mongoengine.__version__}"
     machine = f"{os.cpu_count()} processors with a load of {os.getloadavg()[0]:.1f} before the run"
     head = [
-        f"{versions}; {machine}. Medians in microseconds; in brackets the 95 % interval of a difference.",
+        f"{versions}; {machine}; {options.in_a_row} calls in a row. Medians in microseconds; in brackets the 95 % "
+        "interval of a difference.",
         "",
         f"| {' | '.join(COLUMNS)} |",
         f"|{'---|' * len(COLUMNS)}",
     ]
     print("\n".join(head), flush=True)
-    rows = table(options.seconds, options.only)
+    rows = table(options.seconds, options.only, options.in_a_row)
     if options.write is not None:
         options.write.parent.mkdir(parents=True, exist_ok=True)
         options.write.write_text("\n".join([*head, *rows]) + "\n", encoding="utf-8")
