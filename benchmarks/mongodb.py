@@ -193,8 +193,8 @@ def main() -> None:
     versions = f"Python {platform.python_version()}, pymongo {pymongo.version}, mongoengine {mongoengine.__version__}"
     machine = f"{os.cpu_count()} processors with a load of {os.getloadavg()[0]:.1f} before the run"
     head = [
-        f"{versions}; {machine}; {options.in_a_row} calls in a row. Medians in microseconds; in brackets the 95 % "
-        "interval of a difference.",
+        f"{versions}; {machine}.",
+        f"{options.in_a_row} calls in a row. Medians in microseconds; in brackets the 95 % interval of a difference.",
         "",
         f"| {' | '.join(COLUMNS)} |",
         f"|{'---|' * len(COLUMNS)}",
