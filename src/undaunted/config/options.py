@@ -10,7 +10,7 @@ from undaunted.config.shapes import SecretText
 from undaunted.config.structure import EnvironmentText, Key, Reader, Shape
 from undaunted.config.toml import literal
 
-__all__ = ["CASSANDRA_OURS", "MONGODB_OURS", "Options"]
+__all__ = ["CASSANDRA_OURS", "MONGODB_OURS", "SQLALCHEMY_OURS", "Options"]
 
 MONGODB_OURS: Mapping[str, str] = {
     "host": "nodes",
@@ -57,6 +57,22 @@ CASSANDRA_OURS: Mapping[str, str] = {
     "timestamp_generator": "retry",
 }
 """Options of cassandra-driver's Cluster, in lower case, and the setting that decides each."""
+
+
+SQLALCHEMY_OURS: Mapping[str, str] = {
+    "url": "url",
+    "creator": "nodes",
+    "async_creator": "nodes",
+    "pool": "pool",
+    "poolclass": "pool",
+    "pool_size": "pool.size",
+    "max_overflow": "pool.max_overflow",
+    "pool_timeout": "pool.timeout",
+    "pool_recycle": "pool.recycle",
+    "pool_pre_ping": "heartbeat.interval",
+    "module": "url",
+}
+"""Options of SQLAlchemy's create_engine, and the setting that decides each."""
 
 
 class Options(Shape[Mapping[str, object]]):

@@ -33,7 +33,12 @@ def test_the_node_of_a_sqlalchemy_url() -> None:
         ("postgresql://app@/ledger", None, "nodes", "names no node, and neither does the url"),
         ("postgresql://app@pg9/ledger", ["pg1"], "nodes", "but the url names pg9:5432"),
         ("postgresql://app@pg1:geheim/ledger", None, "url", "has as host number 1 what is not an address"),
-        ("sqlite:///x", None, "url", "starts with 'sqlite'"),
+        ("postgres://app@pg1/ledger", None, "url", "starts with 'postgres', which SQLAlchemy does not know"),
+        ("postgresql+asyncpg://app@pg1/ledger", None, "url", "names the driver 'asyncpg'; PostgreSQL is kept through"),
+        ("postgresql://app@/ledger?host=pg1,pg2", ["pg1"], "nodes", "but the url names pg1:5432, pg2:5432"),
+        ("postgresql://app@/ledger?host=geheim:x", None, "url", "has as host=1 what is not an address"),
+        ("postgresql://app@pg1/ledger?target_session_attrs=any", None, "url", "its option target_session_attrs is set"),
+        ("sqlite:///x", ["pg1"], "nodes", "are known of PostgreSQL only, and the url starts with 'sqlite'"),
     ],
 )
 def test_a_wrong_sqlalchemy_cluster(url: str, nodes: list[str] | None, path: str, message: str) -> None:
@@ -43,6 +48,29 @@ def test_a_wrong_sqlalchemy_cluster(url: str, nodes: list[str] | None, path: str
     assert problem.path == f"clusters.ledger.{path}"
     assert message in problem.message
     assert "geheim" not in str(caught.value)
+
+
+def test_the_nodes_of_a_sqlalchemy_url_with_several() -> None:
+    assert ledger("postgresql://app@/ledger?host=pg1:6000&host=pg2").nodes == ("pg1:6000", "pg2:5432")
+    assert ledger("postgresql://app@/ledger?host=pg1,pg2&port=6000,6001").nodes == ("pg1:6000", "pg2:6001")
+
+
+def test_another_database_than_postgresql_has_no_nodes() -> None:
+    shop = ledger("mysql+pymysql://app@db1:3306/shop")
+    assert (shop.is_postgresql, shop.nodes) == (False, ())
+    assert ledger("sqlite:///x").is_postgresql is False
+    assert ledger("postgresql://app@pg1/ledger").is_postgresql is True
+
+
+def test_a_heartbeat_that_leaves_no_room_for_a_late_answer() -> None:
+    with pytest.raises(ConfigurationError, match="give twice the interval, 0.4 s"):
+        ledger("postgresql://app@pg1/ledger", heartbeat={"timeout": 0.3})
+
+
+def test_options_of_create_engine_that_a_setting_decides() -> None:
+    with pytest.raises(ConfigurationError, match="this option is set by undaunted itself; set clusters.ledger.pool.si"):
+        ledger("postgresql://app@pg1/ledger", options={"pool_size": 3})
+    assert ledger("postgresql://app@pg1/ledger", options={"echo": True}).options == {"echo": True}
 
 
 def test_a_mongodb_url_is_decoded() -> None:
