@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,11 +17,13 @@ from undaunted.core.operation import Kind, Operation
 from undaunted.core.outage import Outage
 from undaunted.core.policy import BudgetPolicy, Policy
 from undaunted.engine import aio, sync
+from undaunted.engine.aiosteps import AsyncSteps
 from undaunted.engine.guard import ErrorClasses, Guard
+from undaunted.engine.steps import Steps
 from undaunted.testing.clock import VirtualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from undaunted.engine.call import Call
     from undaunted.events import Event
@@ -66,6 +69,7 @@ class Bench:
 
     def __init__(self, engine: str) -> None:
         self.engine = engine
+        self.is_async = engine.startswith("aio")
         self.clock = VirtualClock(1000.0)
         self.events: list[Event] = []
         self.waits: list[float] = []
@@ -102,14 +106,40 @@ class Bench:
         guard: Guard | None = None,
     ) -> Any:
         """Run a sync body on whichever engine this is."""
-        if self.engine == "sync":
-            return sync.run(guard or self.guard, operation, body, policy=policy)
+        if not self.is_async:
+            return self.run_here(guard or self.guard, operation, body, policy=policy)
 
         async def awaited(call: Call) -> Any:
             await asyncio.sleep(0)
             return body(call)
 
-        return asyncio.run(aio.run(guard or self.guard, operation, awaited, policy=policy))
+        return asyncio.run(self.run_awaited(guard or self.guard, operation, awaited, policy=policy))
+
+    def run_here(
+        self, guard: Guard, operation: Operation, body: Callable[[Call], Any], *, policy: Policy | None = None
+    ) -> Any:
+        """Run a sync body on the sync engine that this is."""
+        if self.engine == "sync":
+            return sync.run(guard, operation, body, policy=policy)
+        value = None
+        steps = Steps(guard, operation, nullcontext, policy=policy)
+        for step in steps:
+            with step as call:
+                value = body(call)
+        return value if steps.answer is None else steps.answer
+
+    async def run_awaited(
+        self, guard: Guard, operation: Operation, body: Callable[[Call], Any], *, policy: Policy | None = None
+    ) -> Any:
+        """Run an async body on the async engine that this is."""
+        if self.engine == "aio":
+            return await aio.run(guard, operation, body, policy=policy)
+        value = None
+        steps = AsyncSteps(guard, operation, awaited_context, policy=policy)
+        async for step in steps:
+            async with step as call:
+                value = await body(call)
+        return value if steps.answer is None else steps.answer
 
     def script(self, *steps: Any, takes_s: float = 0.0) -> Script:
         return Script(self, steps, takes_s)
@@ -143,7 +173,13 @@ class Script:
         return step
 
 
-@pytest.fixture(params=["sync", "aio"])
+@asynccontextmanager
+async def awaited_context(call: Call) -> AsyncIterator[Call]:
+    await asyncio.sleep(0)
+    yield call
+
+
+@pytest.fixture(params=["sync", "aio", "steps", "aiosteps"])
 def bench(request: pytest.FixtureRequest) -> Bench:
     return Bench(request.param)
 

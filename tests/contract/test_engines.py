@@ -1,4 +1,4 @@
-"""What both engines promise: this suite runs once on `sync` and once on `aio`."""
+"""What the engines promise: this suite runs on `sync` and on `aio`, with a function and step by step."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_a_budget_that_another_thread_has_just_emptied_pays_nothing(bench: Any) 
 def test_load_under_total_failure_is_at_most_a_tenth_more_than_the_calls(bench: Any) -> None:
     """Sent <= calls + capacity + one a second; for 10 calls a second and more that is <= 1.1 * calls + capacity."""
     body = bench.script(UNKNOWN, takes_s=0.005)
-    calls = 10_000 if bench.engine == "sync" else 2_000
+    calls = 2_000 if bench.is_async else 10_000
     for _ in range(calls):
         with pytest.raises(errors.Exhausted):
             bench.run(bench.read, body)
@@ -557,11 +557,11 @@ def test_no_frame_outlives_what_was_raised(
             bench.run(getattr(bench, operation), body)
         except BaseException:  # every kind is meant
             assert steps[-1] != "value"
-        if bench.engine == "sync":
+        if not bench.is_async:
             assert [ref for ref in seen if ref() is not None] == []
     finally:
         gc.enable()
-    if bench.engine == "aio":
+    if bench.is_async:
         gc.collect()  # asyncio.run keeps cycles of its own; `test_aio` looks without them
         assert [ref for ref in seen if ref() is not None] == []
 
@@ -580,7 +580,7 @@ def test_no_body_outlives_its_call(bench: Any, steps: tuple[Any, ...]) -> None:
         except errors.Exhausted:
             assert steps[-1] != "value"
         del body
-        if bench.engine == "sync":
+        if not bench.is_async:
             assert ref() is None
     finally:
         gc.enable()

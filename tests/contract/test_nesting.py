@@ -13,7 +13,7 @@ import pytest
 from undaunted import errors
 from undaunted.core.fault import Fault
 from undaunted.core.policy import Policy
-from undaunted.engine import aio, sync
+from undaunted.engine import sync
 from undaunted.engine.call import Call, current_call
 
 if TYPE_CHECKING:
@@ -31,14 +31,19 @@ def nest(
 ) -> Any:
     """Run `inner` guarded within the body of an outer call, on the engine of the bench."""
     operation = outer or bench.read
-    if bench.engine == "sync":
-        return sync.run(bench.guard, operation, lambda call: sync.run(guard, bench.read, inner, policy=policy))
+    if not bench.is_async:
+        return bench.run_here(
+            bench.guard, operation, lambda call: bench.run_here(guard, bench.read, inner, policy=policy)
+        )
 
     async def awaited(call: Call) -> Any:
         await asyncio.sleep(0)
         return inner(call)
 
-    return asyncio.run(aio.run(bench.guard, operation, lambda call: aio.run(guard, bench.read, awaited, policy=policy)))
+    def within(call: Call) -> Any:
+        return bench.run_awaited(guard, bench.read, awaited, policy=policy)
+
+    return asyncio.run(bench.run_awaited(bench.guard, operation, within))
 
 
 def test_it_runs_once_for_each_attempt_of_the_outer_call(bench: Any, guard: Any, driver_error: Any) -> None:
