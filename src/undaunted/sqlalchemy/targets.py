@@ -1,0 +1,63 @@
+"""From a model base, a mapped class or a name to the opened cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from undaunted.backend import directory
+from undaunted.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from undaunted.sqlalchemy.cluster import Cluster
+
+__all__ = ["DEFAULTS", "cluster_name", "cluster_of"]
+
+DEFAULTS: list[str] = []
+"""The cluster that the settings call the default one of this backend, as long as it is open."""
+
+
+def cluster_of(target: Any) -> Cluster:
+    """The opened cluster of a base, a mapped class or one of its objects, or of a cluster's name.
+
+    Raises:
+        ConfigurationError: It names no cluster, or one that there is not, or one of another backend.
+    """
+    from undaunted.sqlalchemy.cluster import Cluster  # noqa: PLC0415  # it imports what imports this
+
+    if isinstance(target, Cluster):
+        return target
+    name = cluster_name(target)
+    found = directory().handle(name)
+    if not isinstance(found, Cluster):
+        raise ConfigurationError(
+            f"Cluster {name!r} is kept by backend {found.guard.backend!r}, so it has no SQLAlchemy engine. Name one "
+            'whose backend is "sqlalchemy".'
+        )
+    return found
+
+
+def cluster_name(target: Any) -> str:
+    """The name of the cluster of a base, a mapped class or one of its objects, or the name itself.
+
+    ``[models."dotted.path.of.Class"]`` in the settings goes before what the class declares.
+
+    Raises:
+        ConfigurationError: It declares none, and no cluster is the default one.
+    """
+    if isinstance(target, str):
+        return target
+    kind: Any = target if isinstance(target, type) else type(target)
+    declared: object = getattr(kind, "__undaunted__", None)
+    name = cast("Mapping[str, Any]", declared).get("cluster") if isinstance(declared, Mapping) else None
+    if isinstance(name, str):
+        placed = directory().models(name).get(f"{kind.__module__}.{kind.__qualname__}")
+        return placed.cluster if placed is not None and placed.cluster else name
+    if not DEFAULTS:
+        directory().knows("")  # has the settings read, where nobody has
+    if DEFAULTS:
+        return DEFAULTS[-1]
+    raise ConfigurationError(
+        f'{kind.__module__}.{kind.__qualname__} names no cluster. Give it __undaunted__ = {{"cluster": "NAME"}}, name '
+        "the cluster instead of the class, or set `default = true` for one cluster."
+    )

@@ -1,0 +1,32 @@
+"""What this backend stands on: the oldest SQLAlchemy and the oldest PostgreSQL that it can be used with."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import version
+
+from undaunted.errors import ConfigurationError
+
+__all__ = ["OLDEST_SERVER", "check_packages", "server_text"]
+
+_OLDEST = (2, 0, 38)
+OLDEST_SERVER = 140000
+"""PostgreSQL 14: from there on a server tells its role unasked, and notices that a client has gone."""
+
+
+def check_packages() -> None:
+    """Make sure that SQLAlchemy is new enough.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    said = version("sqlalchemy")
+    found = tuple(int(part) for part in re.findall(r"\d+", said)[:3])
+    if found < _OLDEST:
+        wanted = ".".join(map(str, _OLDEST))
+        raise ConfigurationError(f"SQLAlchemy {said} is too old: pip install 'sqlalchemy>={wanted}'.")
+
+
+def server_text(version: int) -> str:
+    """A server's version as people write it: ``"15.18"``."""
+    return f"{version // 10000}.{version % 10000}"
