@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from undaunted.events.bus import Bus
 from undaunted.events.event import (
+    AcknowledgedLost,
     BreakerClosed,
     BreakerHalfOpened,
     BreakerOpened,
@@ -14,6 +15,7 @@ from undaunted.events.event import (
     CallFailed,
     CallRecovered,
     CursorResumed,
+    DurabilityWeakened,
     Event,
     FailoverCompleted,
     NodeFound,
@@ -24,9 +26,11 @@ from undaunted.events.event import (
     PrimaryFound,
     PrimaryLost,
     RetryScheduled,
+    TwoPrimaries,
 )
 
 __all__ = [
+    "AcknowledgedLost",
     "BreakerClosed",
     "BreakerHalfOpened",
     "BreakerOpened",
@@ -35,6 +39,7 @@ __all__ = [
     "CallFailed",
     "CallRecovered",
     "CursorResumed",
+    "DurabilityWeakened",
     "Event",
     "FailoverCompleted",
     "NodeFound",
@@ -45,4 +50,5 @@ __all__ = [
     "PrimaryFound",
     "PrimaryLost",
     "RetryScheduled",
+    "TwoPrimaries",
 ]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from undaunted.core.fault import Fault
 
 __all__ = [
+    "AcknowledgedLost",
     "BreakerClosed",
     "BreakerHalfOpened",
     "BreakerOpened",
@@ -18,6 +19,7 @@ __all__ = [
     "CallFailed",
     "CallRecovered",
     "CursorResumed",
+    "DurabilityWeakened",
     "Event",
     "FailoverCompleted",
     "NodeFound",
@@ -28,6 +30,7 @@ __all__ = [
     "PrimaryFound",
     "PrimaryLost",
     "RetryScheduled",
+    "TwoPrimaries",
 ]
 
 
@@ -250,3 +253,42 @@ class CursorResumed(Event):
 
     node: str | None = None
     delivered: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwoPrimaries(Event):
+    """Several nodes say that they take writes: one of them was replaced, and has come back or was never told.
+
+    Attributes:
+        nodes: All of them.
+        chosen: The one that writes go to, that of the newest timeline; None where it cannot be told which is right.
+    """
+
+    nodes: tuple[str, ...]
+    chosen: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcknowledgedLost(Event):
+    """The node that takes writes lacks transactions whose COMMIT had been answered.
+
+    Attributes:
+        node: That node.
+        from_node: The node that had answered, or None where that is not known.
+        lost_bytes: Bytes of the log that are missing, at least.
+    """
+
+    node: str
+    from_node: str | None = None
+    lost_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DurabilityWeakened(Event):
+    """A COMMIT was answered although no other node had confirmed it: its wait for a synchronous standby was cancelled.
+
+    Attributes:
+        node: The node that answered; were it lost now, the transaction would be, too.
+    """
+
+    node: str | None = None

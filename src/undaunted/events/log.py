@@ -50,6 +50,15 @@ _LINES: dict[type[Event], tuple[int, str]] = {
     events.OutageBegan: (logging.ERROR, "%(cluster)s: no node answers"),
     events.OutageEnded: (logging.INFO, "%(cluster)s: a node answers again, after %(elapsed_s).3f s without any"),
     events.CursorResumed: (logging.WARNING, "%(cluster)s: a scan goes on elsewhere after %(node)s was lost"),
+    events.TwoPrimaries: (logging.ERROR, "%(cluster)s: %(nodes)s all take writes; writes go to %(chosen)s"),
+    events.AcknowledgedLost: (
+        logging.ERROR,
+        "%(cluster)s: %(node)s lacks %(lost_bytes)d bytes of acknowledged transactions that %(from_node)s had",
+    ),
+    events.DurabilityWeakened: (
+        logging.ERROR,
+        "%(cluster)s: %(node)s answered a COMMIT that no standby has confirmed",
+    ),
 }
 
 

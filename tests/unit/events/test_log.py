@@ -15,12 +15,14 @@ VALUES: dict[str, Any] = {
     "fault": Fault.UNKNOWN,
     "error": "AutoReconnect", "delay_s": 0.25, "is_hop": True, "attempts": 2, "elapsed_s": 1.5, "reason": "budget",
     "open_s": 5.0, "role": "primary", "from_node": "n1:1", "to_node": "n2:1", "delivered": 7,
+    "nodes": ("n1:1", "n2:1"), "chosen": "n2:1", "lost_bytes": 64,
 }  # fmt: skip
 LEVELS = {
     "RetryScheduled": "WARNING", "CallRecovered": "INFO", "CallFailed": "ERROR", "OutcomeLeftUnknown": "ERROR",
     "BudgetEmptied": "WARNING", "BreakerOpened": "WARNING", "BreakerHalfOpened": "INFO", "BreakerClosed": "INFO",
     "PrimaryLost": "WARNING", "PrimaryFound": "INFO", "NodeLost": "WARNING", "NodeFound": "INFO",
     "FailoverCompleted": "WARNING", "OutageBegan": "ERROR", "OutageEnded": "INFO", "CursorResumed": "WARNING",
+    "TwoPrimaries": "ERROR", "AcknowledgedLost": "ERROR", "DurabilityWeakened": "ERROR",
 }  # fmt: skip
 KINDS = [getattr(events, name) for name in events.__all__ if name not in ("Bus", "Event")]
 
