@@ -21,16 +21,21 @@ help: ## List the targets
 
 # --- what a user runs -------------------------------------------------------------------------------------------------
 
-.PHONY: demo
-demo: $(VENV)/run ## Two shops on one real cluster, plain and undaunted, while its nodes fail (2 minutes each)
-	@$(BIN)/python examples/demo/run.py $(ARGS)
+DEMO = $(BIN)/python examples/demo/run.py
 
-.PHONY: demo-mongodb demo-cassandra
+.PHONY: demo
+demo: $(VENV)/run ## Real clusters of each database, used plainly and undaunted, while their nodes fail (2 minutes each)
+	@$(DEMO) $(ARGS)
+
+.PHONY: demo-mongodb demo-cassandra demo-postgresql
 demo-mongodb: $(VENV)/run ## The demo on a MongoDB replica set alone
-	@$(BIN)/python examples/demo/run.py --backend mongodb $(ARGS)
+	@$(DEMO) --backend mongodb $(ARGS)
 
 demo-cassandra: $(VENV)/run ## The demo on a Cassandra cluster alone
-	@$(BIN)/python examples/demo/run.py --backend cassandra $(ARGS)
+	@$(DEMO) --backend cassandra $(ARGS)
+
+demo-postgresql: $(VENV)/run ## The demo on a PostgreSQL primary with its standbys alone
+	@$(DEMO) --backend postgresql $(ARGS)
 
 .PHONY: test
 test: test-unit test-integration ## All tests, on real servers

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from kinds import KINDS
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
@@ -25,7 +24,8 @@ TURN_S = 0.25
 LINE_S = 2.0
 SILENT_S = 1.5
 BARS = " ▁▂▃▄▅▆▇█"
-COLOURS = {"primary": "bold green", "secondary": "green", "up": "green", "frozen": "bold cyan", "down": "bold red"}
+WELL, HUNG, GONE = "green", "bold cyan", "bold red"
+COLOURS = {"primary": "bold green", "secondary": WELL, "replica": WELL, "up": WELL, "frozen": HUNG, "down": GONE}
 
 
 class Pulse:
@@ -33,7 +33,7 @@ class Pulse:
 
     def __init__(self, side: Side) -> None:
         self.title = side.title
-        self._kinds = KINDS[side.backend]
+        self._kinds = side.kinds
         self._ledger = side.ledger
         self._read = 0
         self._writes: list[float] = []

@@ -6,8 +6,6 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from audits import AUDITS
-from kinds import KINDS
 from rich.box import SIMPLE
 from rich.table import Table
 
@@ -18,7 +16,7 @@ from undaunted.lab.verdict import Passage, Verdict, check
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kinds import Kinds
+    from backends.stage import Kinds, Stage
     from rich.console import Console
 
     from undaunted.lab.ledger import Entry
@@ -68,6 +66,7 @@ class Judgement:
 
 
 def judge(
+    stage: Stage,
     lab: Any,
     *,
     title: str,
@@ -78,8 +77,8 @@ def judge(
     episodes: Sequence[Episode],
 ) -> Judgement:
     """Hold a side's ledger against its database."""
-    kinds = KINDS[lab.backend]
-    effects, crooked = AUDITS[lab.backend](lab, database, entries)
+    kinds = stage.kinds
+    effects, crooked = stage.audit(lab, database, entries)
     verdicts = {kind: check(kind, entries, effects[kind]) for kind in kinds.writes}
     verdicts |= {kind: check(kind, entries) for kind in (*kinds.reads, *kinds.scans)}
     writes, reads = (moments(entries, each) for each in (kinds.writes, kinds.reads))

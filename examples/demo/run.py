@@ -20,28 +20,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import report
+from backends import BACKENDS, stage_of
 from display import TURN_S, Display
-from kinds import KINDS
 from rich.console import Console
 from script import QUICK_S, SHORTEST_S, USUAL_S, Faults, Plan, Sightings
 from sides import Side
 
-from undaunted.lab import CassandraLab, LabError, MongoLab
+from undaunted.lab import LabError
 from undaunted.lab.picture import Track, draw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from backends.stage import Stage
+
     from undaunted.lab.lab import Lab
 
-LABS: dict[str, type[Lab]] = {"mongodb": MongoLab, "cassandra": CassandraLab}
 CLEAN, BROKEN, COULD_NOT_RUN, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--backend", choices=[*LABS, "all"], default="all", help="which clusters are broken")
+    parser.add_argument("--backend", choices=[*BACKENDS, "all"], default="all", help="which clusters are broken")
     parser.add_argument("--quick", action="store_true", help=f"a load of {QUICK_S:.0f} s instead of {USUAL_S:.0f} s")
     parser.add_argument("--seconds", type=float, help=f"the length of the load, at least {SHORTEST_S:.0f}")
     parser.add_argument("--picture", type=Path, default=Path("build/demo.png"), help="where the picture goes")
@@ -51,7 +52,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         found.seconds = QUICK_S if found.quick else USUAL_S
     if not SHORTEST_S <= found.seconds <= 3600:
         parser.error(f"--seconds {found.seconds:g}: give {SHORTEST_S:.0f} to 3600, so that each fault has its time")
-    backends = list(LABS) if found.backend == "all" else [found.backend]
+    backends = list(BACKENDS) if found.backend == "all" else [found.backend]
     for path in (found.picture, found.json):
         for backend in backends if path is not None else []:
             _make_room(parser, _named(path, backend, found))
@@ -71,13 +72,15 @@ def _make_room(parser: argparse.ArgumentParser, path: Path) -> None:
 class Demo:
     """One run, on a lab that is open."""
 
-    def __init__(self, console: Console, lab: Lab, sides: list[Side], *, seconds: float) -> None:
-        self._console = console
+    def __init__(
+        self, console: Console, stage: Stage, lab: Lab, sides: list[Side], *, options: argparse.Namespace
+    ) -> None:
+        self._stage = stage
         self._lab = lab
         self.sides = sides
-        self.sightings = Sightings(lab)
-        plan = Plan.within(seconds)
-        self.faults = Faults(lab, plan, wait_until=self._wait_until, say=self._say)
+        self.sightings = Sightings(lab, has_primary=stage.has_primary)
+        plan = Plan.within(options.seconds, is_quick=options.quick)
+        self.faults = Faults(stage, lab, plan, wait_until=self._wait_until, say=self._say)
         self._display = Display(console, sides, self.faults, self.sightings)
         self.started_s = self.ended_s = 0.0
 
@@ -102,6 +105,7 @@ class Demo:
         """Hold each ledger against its database."""
         return {
             side.name: report.judge(
+                self._stage,
                 self._lab,
                 title=side.title,
                 database=side.database,
@@ -115,7 +119,7 @@ class Demo:
 
     def draw(self, path: Path) -> Path:
         """Draw both timelines."""
-        kinds = KINDS[self._lab.backend]
+        kinds = self._stage.kinds
         tracks: list[Track] = []
         for side in self.sides:
             entries = side.ledger.entries()
@@ -150,7 +154,7 @@ class Demo:
 
 def run_all(console: Console, options: argparse.Namespace) -> int:
     """Run the demo on each backend that was asked for; the worst result counts."""
-    chosen = list(LABS) if options.backend == "all" else [options.backend]
+    chosen = list(BACKENDS) if options.backend == "all" else [options.backend]
     worst = CLEAN
     for backend in chosen:
         if len(chosen) > 1:
@@ -170,20 +174,18 @@ def run(console: Console, options: argparse.Namespace, backend: str) -> int:
     """Run the demo on one backend and tell how it went."""
     with contextlib.ExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="undaunted-demo-")))
-        lab = LABS[backend]()
+        stage = stage_of(backend)
+        lab = stage.lab()
         stack.callback(lab.close)
         lab.open(progress=lambda step: console.print(f"lab: {step}", highlight=False, markup=False))
         sides: list[Side] = []
-        if isinstance(lab, CassandraLab):
-            for name in ("plain", "undaunted"):
-                lab.create_keyspace(f"shop_{name}")
         for name in ("plain", "undaunted"):
-            side = Side(name, lab, log=logs / name)
+            side = Side(name, stage, lab, log=logs / name)
             stack.callback(side.end)
             sides.append(side)
         for side in sides:
             side.wait_ready()
-        demo = Demo(console, lab, sides, seconds=options.seconds)
+        demo = Demo(console, stage, lab, sides, options=options)
         demo.run()
         judgements = demo.judge()
         report.show(console, list(judgements.values()), demo.faults.episodes)

@@ -13,6 +13,8 @@ from undaunted.lab.timeline import Episode, Sighting
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from backends.stage import Stage
+
     from undaunted.lab import LabNode
 
 SHORTEST_S = 20.0
@@ -30,11 +32,12 @@ class Plan:
     start_s: float
     freeze_s: float
     thaw_s: float
-    step_down_s: float
+    last_s: float
     calm_s: float  # after the last fault
+    is_quick: bool  # time is short: the last fault is a small one, where it could be long
 
     @classmethod
-    def within(cls, seconds: float) -> Plan:
+    def within(cls, seconds: float, *, is_quick: bool = False) -> Plan:
         """Three faults spread over so many seconds.
 
         The freeze is the longest: at the usual length its 32 s are more than the 30 s (10 s heartbeat, 20 s connect
@@ -45,16 +48,18 @@ class Plan:
             start_s=seconds * 0.21,
             freeze_s=seconds * 0.32,
             thaw_s=seconds * 0.66,
-            step_down_s=seconds * 0.80,
+            last_s=seconds * 0.80,
             calm_s=seconds * 0.20,
+            is_quick=is_quick,
         )
 
 
 class Sightings:
     """Looks ten times a second how the nodes are, and who is primary where one is; remembers each change of primary."""
 
-    def __init__(self, lab: Any) -> None:
+    def __init__(self, lab: Any, *, has_primary: bool) -> None:
         self._lab = lab
+        self._has_primary = has_primary
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, name="sightings", daemon=True)
         self.seen: list[Sighting] = []
@@ -82,13 +87,13 @@ class Sightings:
 
     def line(self) -> str:
         """Who is primary; without one, how the nodes are."""
-        if self._lab.backend == "mongodb":
+        if self._has_primary:
             return f"primary {(self.seen[-1].node if self.seen else None) or 'none'}"
         return "nodes " + " ".join(f"{name} {state}" for name, state in sorted(self.roles.items()))
 
     def _look_once(self) -> None:
         states = self._lab.states()
-        if self._lab.backend != "mongodb":
+        if not self._has_primary:
             self.roles = {name: str(state) for name, state in states.items()}
             return
         asked = [node for node in self._lab.nodes if states[node.name] == "up"]  # a frozen one would hold us up
@@ -106,6 +111,7 @@ class Faults:
     """Strikes the nodes of a lab by a plan.
 
     Args:
+        stage: The backend.
         lab: The nodes.
         plan: When.
         wait_until: Called with a moment of `time.monotonic`; returns when it has come.
@@ -113,8 +119,9 @@ class Faults:
     """
 
     def __init__(
-        self, lab: Any, plan: Plan, *, wait_until: Callable[[float], None], say: Callable[[str], None]
+        self, stage: Stage, lab: Any, plan: Plan, *, wait_until: Callable[[float], None], say: Callable[[str], None]
     ) -> None:
+        self._stage = stage
         self._lab = lab
         self._plan = plan
         self._wait_until = wait_until
@@ -124,42 +131,39 @@ class Faults:
 
     def run(self, opened_s: float) -> None:
         """Kill a node and bring it back, freeze the next and thaw it, and what the backend has for the third."""
-        plan = self._plan
-        self._strike(
+        plan, stage = self._plan, self._stage
+        self.strike(
             "SIGKILL",
             "killed",
             self._lab.kill,
             at_s=opened_s + plan.kill_s,
-            mend=self._lab.start,
+            mend=stage.revive,
             mend_at_s=opened_s + plan.start_s,
         )
-        self._strike(
+        self.strike(
             "SIGSTOP",
             "frozen",
             self._lab.freeze,
             at_s=opened_s + plan.freeze_s,
-            mend=self._lab.thaw,
+            mend=stage.thaw,
             mend_at_s=opened_s + plan.thaw_s,
         )
-        if self._lab.backend == "mongodb":
-            self._strike("step-down", "stepping down", self._lab.step_down, at_s=opened_s + plan.step_down_s)
-        else:
-            self._restart_all(at_s=opened_s + plan.step_down_s)
+        stage.last_fault(self, self._lab, at_s=opened_s + plan.last_s, is_quick=plan.is_quick)
         self._wait_until(time.monotonic() + plan.calm_s)
 
-    def _strike(
+    def strike(
         self,
         name: str,
         state: str,
         strike: Callable[[LabNode], LabNode],
         *,
         at_s: float,
-        mend: Callable[[LabNode], object] | None = None,
+        mend: Callable[[Any, LabNode], None] | None = None,
         mend_at_s: float = 0.0,
     ) -> None:
-        self._wait_until(at_s)
-        self._lab.wait_healthy()  # the fault before must be over, or there is no majority to go on with
-        has_primary = self._lab.backend == "mongodb"
+        """Do something to one node, the primary where there is one, and undo it at its time."""
+        self._begin(at_s)
+        has_primary = self._stage.has_primary
         node: LabNode = self._lab.primary() if has_primary else self._lab.nodes[len(self.episodes)]
         struck_s = time.monotonic()
         self.current = f"{node.name} {state}"
@@ -172,38 +176,43 @@ class Faults:
         if mend is not None:
             # As long as planned, also where the fault came later than planned since the one before took its time.
             self._wait_until(max(mend_at_s, struck_s + mend_at_s - at_s))
-            mend(node)
+            self._meanwhile(lambda: mend(self._lab, node))
             self._say(f"{node.name} is back")
         mended_s = time.monotonic() if mend is not None or elected_s is None else elected_s
-        self.current = "none"
-        self.episodes.append(
-            Episode(name=name, node=node.name, started_s=struck_s, ended_s=mended_s, elected_s=elected_s)
-        )
+        self._end(name, node.name, struck_s, mended_s, elected_s=elected_s)
 
-    def _restart_all(self, *, at_s: float) -> None:
-        """Restart every node, one after the other; in a thread, so that the display goes on."""
-        self._wait_until(at_s)
-        self._lab.wait_healthy()
+    def undertake(self, name: str, node: str, work: Callable[[], object], *, at_s: float, says: str) -> None:
+        """Do something that is over when it returns."""
+        self._begin(at_s)
         began_s = time.monotonic()
-        self.current = "rolling restart"
-        self._say("rolling restart: every node is stopped and started, one after the other")
-        failed: list[BaseException] = []
+        self.current = name
+        self._say(says)
+        self._meanwhile(work)
+        self._say(f"the {name} is over")
+        self._end(name, node, began_s, time.monotonic())
 
-        def restart() -> None:
+    def _begin(self, at_s: float) -> None:
+        self._wait_until(at_s)
+        # The fault before must be over, or there is no majority to go on with.
+        self._meanwhile(self._lab.wait_healthy)
+
+    def _end(self, name: str, node: str, began_s: float, ended_s: float, *, elected_s: float | None = None) -> None:
+        self.current = "none"
+        self.episodes.append(Episode(name=name, node=node, started_s=began_s, ended_s=ended_s, elected_s=elected_s))
+
+    def _meanwhile(self, work: Callable[[], object]) -> None:
+        """Do it in a thread, so that the display goes on."""
+        failed: list[LabError] = []
+
+        def run() -> None:
             try:
-                self._lab.rolling_restart()
+                work()
             except LabError as error:
                 failed.append(error)
 
-        thread = threading.Thread(target=restart, name="restart", daemon=True)
+        thread = threading.Thread(target=run, name="work", daemon=True)
         thread.start()
         while thread.is_alive():
-            self._wait_until(time.monotonic() + 0.25)
+            self._wait_until(time.monotonic() + LOOK_S)
         if failed:
             raise failed[0]
-        self._say("every node is back")
-        self.current = "none"
-        names = " ".join(node.name for node in self._lab.nodes)
-        self.episodes.append(
-            Episode(name="rolling restart", node=names, started_s=began_s, ended_s=time.monotonic(), elected_s=None)
-        )

@@ -5,16 +5,15 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from importlib import import_module
 
+from backends import stage_of
 from serving import serve
 
 
 def main() -> int:
     """Serve the customers of the backend that the spec names."""
     spec = json.loads(sys.argv[1])
-    module = import_module(f"{spec['backend']}_customers")  # the other one's driver is not imported
-    return serve(functools.partial(module.customers, spec))
+    return serve(functools.partial(stage_of(spec["backend"]).customers, spec))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -12,16 +11,15 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from kinds import KINDS
-
 from undaunted.lab import LabError
 from undaunted.lab.ledger import Ledger
 
 if TYPE_CHECKING:
+    from backends.stage import Stage
+
     from undaunted.lab.lab import Lab
 
 HERE = Path(__file__).resolve().parent
-ALIAS = "shop"
 PAST_ORDERS = 1500
 OPENING_S = 60.0
 ENDING_S = 75.0
@@ -32,27 +30,26 @@ class Side:
 
     Args:
         name: ``"plain"`` or ``"undaunted"``.
+        stage: The backend.
         lab: Where its database is.
         log: Where what it writes to standard error goes.
     """
 
-    def __init__(self, name: str, lab: Lab, *, log: Path) -> None:
+    def __init__(self, name: str, stage: Stage, lab: Lab, *, log: Path) -> None:
         self.name = name
-        self.backend = lab.backend
-        self.title = f"plain {KINDS[lab.backend].orm}" if name == "plain" else name
+        self.kinds = stage.kinds
+        self.title = f"plain {stage.kinds.orm}" if name == "plain" else name
         self.database = f"shop_{name}"
         self.log = log
         self.ledger = Ledger()
         self.is_ready = threading.Event()
         self.is_done = False
         self._failure: LabError | None = None
-        settings = lab.settings_for(ALIAS)
-        settings["clusters"][ALIAS][{"mongodb": "database", "cassandra": "keyspace"}[lab.backend]] = self.database
         spec = {
-            "backend": lab.backend,
+            "backend": stage.backend,
             "side": name,
-            "uri": getattr(lab, "uri", None),
-            "settings": settings,
+            "settings": stage.settings(lab, self.database),
+            "reach": stage.reach(lab, self.database),
             "database": self.database,
             "past_orders": PAST_ORDERS,
         }
@@ -62,7 +59,6 @@ class Side:
                 stdin=subprocess.PIPE,  # its lifeline: closed when we end, however we end
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env={**os.environ, "PYTHONPATH": str(HERE.parent)},
                 start_new_session=True,  # Ctrl-C is for us to handle
             )
         assert self._process.stdin is not None

@@ -1,1 +1,1 @@
-"""A small shop on MongoEngine: products with stock counters, orders, and the history of the orders of past years."""
+"""A small shop, on MongoEngine and on cqlengine, and its bank, on SQLAlchemy."""
