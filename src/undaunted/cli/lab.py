@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from undaunted.lab import CassandraLab, LabError, MongoLab
+from undaunted.lab import CassandraLab, LabError, MongoLab, PostgresLab
 from undaunted.lab.find import attach, names
 from undaunted.lab.primaries import Primaries
 
@@ -90,6 +90,26 @@ def mongodb(*, name: str | None, detach: bool, no_initiate: bool, ports: tuple[i
 def cassandra(*, name: str | None, detach: bool, **rest: Any) -> None:
     """A cluster of Cassandra. The first one fetches 70 MB."""
     _run(CassandraLab(name=name or "cassandra", **rest), detach=detach)
+
+
+@up.command()
+@_called
+@click.option("--nodes", default=3, show_default=True, help="How many nodes: a primary, and standbys that follow it.")
+@click.option(
+    "--synchronous", help="For which standbys a COMMIT waits, as synchronous_standby_names.  [default: FIRST 1 of all]"
+)
+@click.option("--auto-failover", help="Promote a standby when the primary was gone for so long, such as 2s.")
+@click.option("--programs", help="Directory of PostgreSQL's programs, or wheel16 or wheel18.  [default: PATH, wheel16]")
+@_kept
+@click.option("--port", "ports", type=int, multiple=True, help="Port of a node; once for each.  [default: free ones]")
+@_detached
+def postgresql(*, name: str | None, detach: bool, ports: tuple[int, ...], **rest: Any) -> None:
+    """A PostgreSQL primary and its standbys."""
+    try:
+        made = PostgresLab(name=name or "postgresql", ports=ports or None, **rest)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--auto-failover") from error
+    _run(made, detach=detach)
 
 
 def _run(made: Lab, *, detach: bool) -> None:
@@ -235,6 +255,51 @@ def step_down(node: str, *, name: str | None) -> None:
     _fault(led.name, node, "stepped down", lambda _found, chosen: led.step_down(chosen))
 
 
+@lab.command()
+@click.argument("node", required=False)
+@_which
+def promote(node: str | None, *, name: str | None) -> None:
+    """Make a standby of PostgreSQL the primary: NODE, or the one that has most. The old one is left alone."""
+    found = _followed(name)
+    with _step(f"promoting {node or 'a standby'}"):
+        done = found.promote(node)
+    click.echo(f"{done.name} ({done.address}) is primary.")
+
+
+@lab.command()
+@click.argument("node")
+@_which
+def rewind(node: str, *, name: str | None) -> None:
+    """Make a node of PostgreSQL, such as an old primary, a standby of the primary."""
+    found = _followed(name)
+    with _step(f"{node}: waiting until it follows the primary"):
+        done = found.rewind(node)
+    click.echo(f"{done.name} ({done.address}) follows the primary.")
+
+
+@lab.command()
+@click.argument("node")
+@click.argument("switch", type=click.Choice(["on", "off"]))
+@_which
+def lag(node: str, switch: str, *, name: str | None) -> None:
+    """Make a standby of PostgreSQL fall behind (on), or let it catch up (off)."""
+    found = _followed(name)
+    if switch == "on":
+        done = found.lag(node)
+        click.echo(f"{done.name} ({done.address}) falls behind.")
+    else:
+        (done,) = found.catch_up(node)
+        click.echo(f"{done.name} ({done.address}) catches up.")
+
+
+def _followed(name: str | None) -> PostgresLab:
+    """The lab, if it holds PostgreSQL."""
+    found = attach(name)
+    if not isinstance(found, PostgresLab):
+        raise LabError(f"The lab {found.name} holds {found.backend}, which does this in no way; it is for PostgreSQL.")
+    return found
+
+
 @lab.command("disable-binary")
 @_node
 @_which
@@ -283,9 +348,9 @@ def _fault(name: str | None, which: str, done: str, verb: Callable[[Lab, LabNode
 
 
 def _tell_successor(found: Primaries, node: LabNode, started_s: float) -> None:
-    voters = sum(state in {"up", "slow"} for state in found.states().values())
-    if voters * 2 <= len(found.nodes):
-        click.echo(f"{voters} of {len(found.nodes)} nodes are up, which is no majority: there is no primary now.")
+    why = found.leaderless()
+    if why is not None:
+        click.echo(why)
         return
     with _step("waiting for a new primary"):
         at_s = found.wait_primary(other_than=node)

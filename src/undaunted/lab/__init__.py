@@ -10,5 +10,6 @@ from undaunted.lab.cassandra import CassandraLab
 from undaunted.lab.errors import LabError
 from undaunted.lab.mongodb import MongoLab
 from undaunted.lab.node import LabNode, State
+from undaunted.lab.postgres import PostgresLab
 
-__all__ = ["CassandraLab", "LabError", "LabNode", "MongoLab", "State"]
+__all__ = ["CassandraLab", "LabError", "LabNode", "MongoLab", "PostgresLab", "State"]

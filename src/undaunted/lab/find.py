@@ -8,6 +8,7 @@ from undaunted.lab.cassandra import CassandraLab
 from undaunted.lab.errors import LabError
 from undaunted.lab.home import home, locked, running
 from undaunted.lab.mongodb import MongoLab
+from undaunted.lab.postgres import PostgresLab
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "attach", "names"]
 
-KINDS: Mapping[str, type[Lab]] = {kind.backend: kind for kind in (CassandraLab, MongoLab)}
+KINDS: Mapping[str, type[Lab]] = {kind.backend: kind for kind in (CassandraLab, MongoLab, PostgresLab)}
 
 
 def names() -> dict[str, str]:

@@ -16,6 +16,7 @@ If the guardian itself is killed, the kernel kills its servers (``PR_SET_PDEATHS
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -37,7 +38,10 @@ REAP_TIMEOUT_S = 10.0
 PR_SET_PDEATHSIG = 1
 PR_CAPBSET_DROP = 24
 CAP_IPC_LOCK = 14
-STOPPING = frozenset({signal.SIGSTOP, signal.SIGCONT, signal.SIGTERM, signal.SIGKILL})
+STOPPING = frozenset({signal.SIGSTOP, signal.SIGCONT, signal.SIGTERM, signal.SIGKILL, signal.SIGINT})
+WHOLE_TREE = frozenset({signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL})
+TREE_TIMEOUT_S = 5.0
+STILL = ("T", "t", "Z", "X", "")  # stopped, dead or gone: it does nothing
 
 
 class Server:
@@ -56,9 +60,9 @@ class Server:
             return {"pid": self.process.pid, "state": "down", "exit": status}
         if self.spells_s is not None:
             return {"pid": self.process.pid, "state": "slow", "exit": None}
-        letter = Path(f"/proc/{self.process.pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
         # A zombie that cannot be reaped yet has threads that still hold its port: not down yet.
-        return {"pid": self.process.pid, "state": "frozen" if letter in "Tt" else "up", "exit": None}
+        is_still = letter(self.process.pid) in tuple("Tt")
+        return {"pid": self.process.pid, "state": "frozen" if is_still else "up", "exit": None}
 
     def signal(self, number: int) -> None:
         """Send a signal to the server and to what it forked (it leads a process group of its own)."""
@@ -82,6 +86,70 @@ class Server:
             self.signal(signal.SIGSTOP if self.is_paused else signal.SIGCONT)
             self.turn_s = now_s + self.spells_s[0 if self.is_paused else 1]
         return self.turn_s - now_s
+
+
+class Tree(Server):
+    """A server whose children each lead a session of their own, as PostgreSQL's do: no process group holds them all.
+
+    A child is known by its parent, and one whose parent is gone by the directory that it works in.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], directory: str) -> None:
+        super().__init__(process)
+        self.directory = os.path.realpath(directory)
+        self.is_empty = False
+
+    def describe(self) -> dict[str, Any]:
+        """The same as of one process, which is down when the last child is."""
+        found = super().describe()
+        if found["state"] == "down" and not self.is_empty:
+            self.is_empty = not working_in([self.directory])
+            return found if self.is_empty else found | {"state": "up", "exit": None}
+        return found
+
+    def signal(self, number: int) -> None:
+        """Send a signal: one that ends it in good order to the first process alone, else to all of them."""
+        if number not in WHOLE_TREE:
+            super().signal(number)
+        elif number == signal.SIGCONT:
+            self.send([*self.children(), self.process.pid], number)
+        else:
+            self.seize(number)
+
+    def seize(self, number: int) -> None:
+        """Stop or kill all: the first process is stopped first, so that it neither forks nor cleans up meanwhile."""
+        first = self.process.pid
+        deadline = time.monotonic() + TREE_TIMEOUT_S
+        if self.process.poll() is None:
+            self.send([first], signal.SIGSTOP)
+            while letter(first) not in STILL and time.monotonic() < deadline:
+                time.sleep(0.0005)
+        while time.monotonic() < deadline:
+            left = [pid for pid in self.children() if number == signal.SIGKILL or letter(pid) not in STILL]
+            if number == signal.SIGKILL and self.process.poll() is None:
+                left.append(first)
+            if not left:
+                return
+            self.send(left, number)
+            time.sleep(0.0005)
+
+    def children(self) -> list[int]:
+        """Every process of the server but the first."""
+        if self.process.poll() is not None:
+            return working_in([self.directory])
+        found: list[int] = []
+        parents = [self.process.pid]
+        while parents:
+            born = children_of(parents.pop())
+            parents += born
+            found += born
+        return found
+
+    def send(self, pids: list[int], number: int) -> None:
+        """Send a signal to each of these; one that is gone meanwhile needs none."""
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 class Guardian:
@@ -192,11 +260,24 @@ class Guardian:
         return {"errno": None}
 
     def do_spawn(
-        self, *, node: str, argv: list[str], cwd: str, log: str, env: dict[str, str | None], may_lock_memory: bool
+        self,
+        *,
+        node: str,
+        argv: list[str],
+        cwd: str,
+        log: str,
+        env: dict[str, str | None],
+        may_lock_memory: bool,
+        tree: str | None = None,
+        owner: list[int] | None = None,
     ) -> dict[str, Any]:
-        """Start a server; its output is appended to ``log``."""
+        """Start a server; its output is appended to ``log``.
+
+        Its children are found by the directory ``tree`` where one is named, and it runs as the user and the group that
+        ``owner`` names.
+        """
         known = self.servers.get(node)
-        if known is not None and known.process.poll() is None:
+        if known is not None and known.describe()["state"] != "down":
             return {"error": f"{node} is running already"}
         with Path(log).open("ab") as output:
             process = subprocess.Popen(  # noqa: S603
@@ -207,9 +288,13 @@ class Guardian:
                 cwd=cwd,
                 env={name: value for name, value in (os.environ | env).items() if value is not None},
                 start_new_session=True,
+                user=None if owner is None else owner[0],
+                group=None if owner is None else owner[1],
+                extra_groups=None if owner is None else [],
+                # It runs when the user has been changed: that change would undo what ties the process to its parent.
                 preexec_fn=self.bind_to_guardian if may_lock_memory else self.bind_and_unlock,  # noqa: PLW1509 - one thread
             )
-        self.servers[node] = Server(process)
+        self.servers[node] = Server(process) if tree is None else Tree(process, tree)
         return self.servers[node].describe()
 
     def bind_to_guardian(self) -> None:
@@ -264,6 +349,50 @@ class Guardian:
         os.chdir("/")
         for path in self.remove:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def letter(pid: int) -> str:
+    """The state of a process as the kernel tells it; empty for one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of a process of one thread. They are all that it has only while it is stopped."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except ProcessLookupError:
+        return []
+    except FileNotFoundError:
+        return [] if letter(pid) == "" else [int(entry) for entry in numbers() if parent_of(int(entry)) == pid]
+
+
+def parent_of(pid: int) -> int:
+    """The parent of a process; 0 for one that is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def working_in(directories: list[str]) -> list[int]:
+    """The processes whose working directory is one of these or below; the dead, who wait to be reaped, have none."""
+    found: list[int] = []
+    for entry in numbers():
+        try:
+            place = str(Path(f"/proc/{entry}/cwd").readlink())
+        except OSError:  # gone, dead, or a stranger's
+            continue
+        if any(place == directory or place.startswith(f"{directory}/") for directory in directories):
+            found.append(int(entry))
+    return found
+
+
+def numbers() -> list[str]:
+    """What /proc calls the processes."""
+    return [entry for entry in os.listdir("/proc") if entry.isdigit()]  # noqa: PTH208 - thousands of them, quickly
 
 
 def _ignore(_number: int, _frame: object) -> None:

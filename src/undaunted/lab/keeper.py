@@ -117,6 +117,8 @@ class Keeper:
         log: Path,
         env: Mapping[str, str | None] | None = None,
         may_lock_memory: bool = True,
+        tree: Path | None = None,
+        owner: tuple[int, int] | None = None,
     ) -> None:
         """Start a server.
 
@@ -127,6 +129,8 @@ class Keeper:
             log: Its output is appended to this file.
             env: What differs from the environment of the guardian's starter; None is for what must not be there.
             may_lock_memory: Whether it may pin its memory (``mlockall``).
+            tree: Where it and its children work, for one whose children leave its process group; all are signalled.
+            owner: The numbers of the user and the group that it runs as. Default: ours.
         """
         self.ask(
             "spawn",
@@ -136,6 +140,8 @@ class Keeper:
             log=str(log),
             env=dict(env or {}),
             may_lock_memory=may_lock_memory,
+            tree=None if tree is None else str(tree),
+            owner=owner,
         )
 
     def claim(self, host: str, port: int) -> int | None:

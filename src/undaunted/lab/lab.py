@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import signal
 import time
 from abc import abstractmethod
 from pathlib import Path
@@ -216,7 +215,7 @@ class Lab(Verbs):
         self.speed_up()
         up = self._in_state(State.UP)
         for node in up:
-            self._guardian.signal(node.name, signal.SIGTERM)
+            self._guardian.signal(node.name, self._stop_signal)
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while self._in_state(State.UP):
             if time.monotonic() > deadline_s:

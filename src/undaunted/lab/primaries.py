@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
+from undaunted.lab.node import State
 from undaunted.lab.verbs import NodeLike, Verbs
 
 if TYPE_CHECKING:
@@ -35,6 +36,13 @@ class Primaries(Verbs):
     @abstractmethod
     def step_down(self, which: NodeLike = "primary") -> LabNode:
         """Make the primary hand over in good order; returns the node that was primary."""
+
+    def leaderless(self) -> str | None:
+        """Why nobody takes over just now, in one sentence; None if a new primary is to be expected, or is there."""
+        up = sum(state in {State.UP, State.SLOW} for state in self.states().values())
+        if up * 2 <= len(self._nodes):
+            return f"{up} of {len(self._nodes)} nodes are up, which is no majority: there is no primary now."
+        return None
 
     def _usual(self) -> LabNode:
         return self.primary()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from undaunted.core.durations import seconds
 from undaunted.lab import log as logs
@@ -32,6 +32,7 @@ STOP_TIMEOUT_S = 60.0
 class Verbs(ABC):
     """What can be asked of, and done to, the nodes of a lab while it is open."""
 
+    _stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     _name: str | None
     _place: Path | None
     _directory: Path | None
@@ -163,7 +164,7 @@ class Verbs(ABC):
             LabError: It is not up, or has not ended in time.
         """
         return self._signal(
-            which, signal.SIGTERM, allowed={State.UP, State.SLOW}, goal=State.DOWN, timeout_s=seconds(timeout)
+            which, self._stop_signal, allowed={State.UP, State.SLOW}, goal=State.DOWN, timeout_s=seconds(timeout)
         )
 
     def start(self, which: NodeLike | None = None, *, timeout: float | str = START_TIMEOUT_S) -> list[LabNode]:

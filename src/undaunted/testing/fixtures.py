@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from undaunted.lab import CassandraLab, MongoLab
+    from undaunted.lab import CassandraLab, MongoLab, PostgresLab
     from undaunted.testing.cql import FakeCassandra
 
 __all__ = [
@@ -18,10 +18,13 @@ __all__ = [
     "fake_cassandra",
     "fresh_cassandra_lab",
     "fresh_mongo_lab",
+    "fresh_postgresql_lab",
     "healthy_cassandra_lab",
     "healthy_mongo_lab",
+    "healthy_postgresql_lab",
     "make_fake_cassandra",
     "mongo_lab",
+    "postgresql_lab",
 ]
 
 
@@ -79,6 +82,34 @@ def fresh_cassandra_lab() -> Generator[CassandraLab]:
     from undaunted.lab import CassandraLab  # noqa: PLC0415
 
     with CassandraLab() as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def postgresql_lab() -> Generator[PostgresLab]:
+    """One PostgreSQL primary with two standbys for the whole run, in whatever state the last test left them.
+
+    A missing server is an error of the test, never a skip: the promise was not tested then.
+    """
+    from undaunted.lab import PostgresLab  # noqa: PLC0415
+
+    with PostgresLab() as lab:
+        yield lab
+
+
+@pytest.fixture
+def healthy_postgresql_lab(postgresql_lab: PostgresLab) -> PostgresLab:
+    """The nodes of the run, healed: every one up, one primary, and the others follow it and have caught up."""
+    postgresql_lab.heal()
+    return postgresql_lab
+
+
+@pytest.fixture
+def fresh_postgresql_lab() -> Generator[PostgresLab]:
+    """A PostgreSQL primary with two standbys of the test's own, new and empty; about three seconds."""
+    from undaunted.lab import PostgresLab  # noqa: PLC0415
+
+    with PostgresLab() as lab:
         yield lab
 
 

@@ -7,10 +7,13 @@ from undaunted.testing.fixtures import (
     fake_cassandra,
     fresh_cassandra_lab,
     fresh_mongo_lab,
+    fresh_postgresql_lab,
     healthy_cassandra_lab,
     healthy_mongo_lab,
+    healthy_postgresql_lab,
     make_fake_cassandra,
     mongo_lab,
+    postgresql_lab,
 )
 
 __all__ = [
@@ -18,8 +21,11 @@ __all__ = [
     "fake_cassandra",
     "fresh_cassandra_lab",
     "fresh_mongo_lab",
+    "fresh_postgresql_lab",
     "healthy_cassandra_lab",
     "healthy_mongo_lab",
+    "healthy_postgresql_lab",
     "make_fake_cassandra",
     "mongo_lab",
+    "postgresql_lab",
 ]
