@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from undaunted.backend import directory
 from undaunted.errors import ConfigurationError
+from undaunted.sqlalchemy.declared import cluster_declared, path_of
 
 if TYPE_CHECKING:
     from undaunted.sqlalchemy.cluster import Cluster
 
-__all__ = ["DEFAULTS", "cluster_name", "cluster_of"]
+__all__ = ["DEFAULTS", "cluster_name", "cluster_of", "default_name"]
 
 DEFAULTS: list[str] = []
 """The cluster that the settings call the default one of this backend, as long as it is open."""
@@ -48,16 +48,22 @@ def cluster_name(target: Any) -> str:
     if isinstance(target, str):
         return target
     kind: Any = target if isinstance(target, type) else type(target)
-    declared: object = getattr(kind, "__undaunted__", None)
-    name = cast("Mapping[str, Any]", declared).get("cluster") if isinstance(declared, Mapping) else None
-    if isinstance(name, str):
-        placed = directory().models(name).get(f"{kind.__module__}.{kind.__qualname__}")
+    name = cluster_declared(kind)
+    if name is not None:
+        directory().handle(name)  # before it is open, nobody knows what [models] says
+        placed = directory().models(name).get(path_of(kind))
         return placed.cluster if placed is not None and placed.cluster else name
-    if not DEFAULTS:
-        directory().knows("")  # has the settings read, where nobody has
-    if DEFAULTS:
-        return DEFAULTS[-1]
+    default = default_name()
+    if default is not None:
+        return default
     raise ConfigurationError(
-        f'{kind.__module__}.{kind.__qualname__} names no cluster. Give it __undaunted__ = {{"cluster": "NAME"}}, name '
+        f'{path_of(kind)} names no cluster. Give it __undaunted__ = {{"cluster": "NAME"}}, name '
         "the cluster instead of the class, or set `default = true` for one cluster."
     )
+
+
+def default_name() -> str | None:
+    """The cluster that the settings call the default one of this backend; None where they call none so."""
+    if not DEFAULTS:
+        directory().knows("")  # has the settings read, where nobody has
+    return DEFAULTS[-1] if DEFAULTS else None

@@ -1,0 +1,37 @@
+"""What is used of SQLAlchemy beneath its public names, each in one place, with a test that it is still there."""
+
+# ruff: noqa: SLF001
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import exc
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+    from sqlalchemy import orm
+
+__all__ = ["leave"]
+
+
+def leave(transaction: orm.SessionTransaction, engine: sa.Engine) -> None:
+    """End what a session's transaction has on one engine, and have it begin anew there or elsewhere.
+
+    For transactions that only read: whether their end reaches the server makes no difference, so no error comes of it.
+    SQLAlchemy has no way to take one connection out of a session's transaction; with a dead one in it, the transaction
+    could only be rolled back, and every object that the session has read would be lost to the application with it.
+    """
+    kept: Any = transaction._connections.pop(engine, None)
+    if kept is None:
+        return
+    connection: sa.Connection = kept[0]
+    transaction._connections.pop(connection, None)
+    try:
+        kept[1].close()
+    except exc.SQLAlchemyError:
+        with contextlib.suppress(exc.SQLAlchemyError):
+            connection.invalidate()
+    with contextlib.suppress(exc.SQLAlchemyError):
+        connection.close()

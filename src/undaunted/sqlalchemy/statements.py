@@ -1,0 +1,54 @@
+"""What a statement tells about itself: whether it reads only, and which class of an application it is about."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.sql import visitors
+
+from undaunted.sqlalchemy.models import DECLARED_BY
+
+__all__ = ["class_of", "is_change", "is_plain_select", "is_reading", "mapper_of"]
+
+_READS = re.compile(r"\s*(?:select|values|table|show|explain|with)\b", re.IGNORECASE)
+
+
+def is_plain_select(clause: Any) -> bool:
+    """Whether it is a SELECT that neither changes nor locks anything, as far as it tells; text tells nothing."""
+    return (
+        getattr(clause, "is_select", False)
+        and not getattr(clause, "is_text", False)
+        and getattr(clause, "_for_update_arg", None) is None
+    )
+
+
+def is_reading(clause: Any) -> bool:
+    """Whether it leaves nothing behind in its transaction, such as a setting made by ``SET LOCAL``."""
+    if isinstance(clause, sa.TextClause):
+        return _READS.match(clause.text) is not None
+    element = getattr(clause, "element", None)  # of select(X).from_statement(...)
+    return bool(getattr(clause, "is_select", False)) or (element is not None and is_reading(element))
+
+
+def is_change(clause: Any) -> bool:
+    """Whether it is an INSERT, UPDATE or DELETE of SQLAlchemy's; text tells nothing."""
+    return bool(getattr(clause, "is_dml", False))
+
+
+def mapper_of(clause: Any) -> Any:
+    """The mapper or mapped class that an ORM statement is about; None for one of tables alone."""
+    attributes: Any = getattr(clause, "_propagate_attrs", None) or {}
+    return getattr(attributes.get("plugin_subject"), "mapper", None)
+
+
+def class_of(clause: Any) -> type | None:
+    """The class for whose table a statement is: a mapped one, else the base that declared where its metadata lives."""
+    for element in visitors.iterate(clause):
+        if isinstance(element, sa.Table):
+            base: Any = element.metadata.info.get(DECLARED_BY)
+            if base is not None:
+                mappers = getattr(getattr(base, "registry", None), "mappers", ())
+                return next((mapper.class_ for mapper in mappers if mapper.local_table is element), base)
+    return None

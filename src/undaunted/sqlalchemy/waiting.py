@@ -1,0 +1,31 @@
+"""Waiting in a place that may run in a thread or, beneath SQLAlchemy's asyncio, in a greenlet of an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from sqlalchemy.util import concurrency
+
+__all__ = ["can_wait", "pause"]
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def can_wait(*, is_async: bool) -> bool:
+    """Whether `pause` may be called: a coroutine that calls plain functions of an async session must not be held up."""
+    return not is_async or concurrency.in_greenlet()
+
+
+def pause(seconds: float) -> None:
+    """Wait; beneath SQLAlchemy's asyncio the event loop goes on meanwhile."""
+    if _is_in_loop() and concurrency.in_greenlet():
+        concurrency.await_only(asyncio.sleep(seconds))
+    else:
+        time.sleep(seconds)
