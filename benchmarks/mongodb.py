@@ -14,15 +14,13 @@ import argparse
 import gc
 import os
 import platform
-import random
 import statistics
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mongoengine
 import pymongo
+from paired import difference, measure
 
 import undaunted
 from undaunted.lab import MongoLab
@@ -31,13 +29,11 @@ from undaunted.mongodb import Document, fields
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from paired import Times
+
 PLAIN, BOUNDED, OURS = SIDES = ("plain", "bound", "added")
 """Plain MongoEngine; the same with a socket timeout, which no bounded call can do without; and undaunted. Names of one
 length, since they name collections too."""
-
-_WARM_UP = 60
-_BLOCKS = 30
-_RESAMPLES = 2000
 
 
 def models(base: type, alias: dict[str, Any]) -> type:
@@ -68,68 +64,6 @@ def operations(model: Any) -> dict[str, Callable[[], Any]]:
     }
 
 
-class Times:
-    """The calls of one side, in the order in which they were made; microseconds."""
-
-    def __init__(self) -> None:
-        self.wall: list[float] = []
-        self.cpu: list[float] = []
-
-
-@dataclass(frozen=True)
-class Difference:
-    """What one side takes more than another, and where that would lie in 95 of 100 such runs."""
-
-    added: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.added:+.1f} ({self.low:+.1f} to {self.high:+.1f})"
-
-
-def measure(sides: Mapping[str, Callable[[], Any]], seconds: float, in_a_row: int) -> dict[str, Times]:
-    """Call the sides in turn, each so often in a row, for as long as given."""
-    found = {name: Times() for name in sides}
-    names = list(sides)
-    ends = time.perf_counter() + seconds
-    number = -_WARM_UP
-    while time.perf_counter() < ends or number < _BLOCKS:
-        order = names if number % 2 else names[::-1]
-        shift = number % len(order)
-        for name in order[shift:] + order[:shift]:
-            for _ in range(in_a_row):
-                wall_us, cpu_us = timed(sides[name])
-                if number >= 0:
-                    found[name].wall.append(wall_us)
-                    found[name].cpu.append(cpu_us)
-        number += 1
-    return found
-
-
-def timed(function: Callable[[], Any]) -> tuple[float, float]:
-    """One call in microseconds, by the wall and by the processor."""
-    cpu = time.thread_time_ns()
-    began = time.perf_counter_ns()
-    function()
-    ended = time.perf_counter_ns()
-    return (ended - began) / 1e3, (time.thread_time_ns() - cpu) / 1e3
-
-
-def difference(base: Sequence[float], other: Sequence[float]) -> Difference:
-    """The difference of the medians within blocks of neighbouring calls, with the interval of a bootstrap over blocks.
-
-    Blocks, since neighbours share the state of the machine: single calls are no independent samples.
-    """
-    size = len(base) // _BLOCKS
-    spans = [slice(n * size, (n + 1) * size) for n in range(_BLOCKS)]
-    blocks = [statistics.median(other[span]) - statistics.median(base[span]) for span in spans]
-    chance = random.Random(1)  # the same data give the same interval
-    medians = sorted(statistics.median(chance.choices(blocks, k=_BLOCKS)) for _ in range(_RESAMPLES))
-    tail = _RESAMPLES // 40
-    return Difference(statistics.median(blocks), medians[tail], medians[-1 - tail])
-
-
 def row(name: str, times: Mapping[str, Times]) -> str:
     """One line of the table."""
     plain, bounded, ours = (times[side] for side in SIDES)
@@ -140,9 +74,9 @@ def row(name: str, times: Mapping[str, Times]) -> str:
         len(plain.wall),
         f"{median(plain.wall):.0f}",
         f"{median(plain.cpu):.0f}",
-        difference(plain.cpu, ours.cpu),
-        difference(plain.cpu, bounded.cpu),
-        difference(plain.wall, ours.wall),
+        difference(plain.cpu, ours.cpu).shown("+.1f"),
+        difference(plain.cpu, bounded.cpu).shown("+.1f"),
+        difference(plain.wall, ours.wall).shown("+.1f"),
         f"{ratio:.3f}",
     )
     return f"| {' | '.join(map(str, cells))} |"
