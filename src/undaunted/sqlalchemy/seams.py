@@ -1,6 +1,7 @@
 """What is used of SQLAlchemy beneath its public names, each in one place, with a test that it is still there."""
 
 # ruff: noqa: SLF001
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 

@@ -1,70 +1,62 @@
-"""The session: SQLAlchemy's own, that finds its engine by cluster; a readonly one outlives the loss of its node."""
+"""The sessions of an application: `Session`, that for asyncio, and their makers."""
 
 from __future__ import annotations
 
-import contextlib
-import time
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import sqlalchemy as sa
-from sqlalchemy import event, exc, orm
+from sqlalchemy import orm
 from sqlalchemy.ext import asyncio as sa_asyncio
+from sqlalchemy.util import concurrency
 
-from undaunted.backend import directory
-from undaunted.core.operation import Kind, Operation
-from undaunted.engine import sync
-from undaunted.engine.call import current_call
-from undaunted.sqlalchemy import declared, seams, statements
-from undaunted.sqlalchemy.faults import is_lost
-from undaunted.sqlalchemy.reading import Reader
-from undaunted.sqlalchemy.targets import cluster_name, cluster_of, default_name
-from undaunted.sqlalchemy.tokens import LAST, Commit, Token, await_token, note_commit, remaining_s
-from undaunted.sqlalchemy.waiting import pause
+from undaunted.sqlalchemy.routed import Session, sorted_out
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from undaunted.sqlalchemy.tokens import Token
 
-    from undaunted.core.policy import Policy
-    from undaunted.engine.call import Call
-    from undaunted.engine.guard import Guard
-    from undaunted.sqlalchemy.cluster import Cluster
+__all__ = ["AsyncSession", "Session", "async_sessionmaker", "sessionmaker"]
 
-__all__ = ["Session", "sorted_out"]
-
-T = TypeVar("T")
-
-_READ = Operation(name="select", kind=Kind.READ, needs_primary=False)
-_READ_PRIMARY = Operation(name="select", kind=Kind.READ, needs_primary=True)
+S = TypeVar("S", bound=orm.Session)
+A = TypeVar("A", bound=sa_asyncio.AsyncSession)
 
 
-class Session(orm.Session):
-    """`sqlalchemy.orm.Session`, bound to a cluster: ``Session(Base)``, ``Session("ledger", readonly=True)``.
-
-    A session that writes always works on the node that takes writes, and nothing of it is run again behind the back of
-    the application: its errors are SQLAlchemy's own. What shall outlive a failover as a whole is a unit of work
-    (`undaunted.sqlalchemy.unit_of_work`).
-
-    A readonly session reads where the cluster's `reads` says, a node for each transaction, on a connection on which the
-    server refuses writes. A statement whose node is lost is run again on another one, unless the transaction has a
-    state that would be lost with it. It never sees less than what this thread or task has committed, nor less than
-    its `token`, nor less than what it has itself seen.
+class sessionmaker(orm.sessionmaker[S]):  # noqa: N801  # named like SQLAlchemy's
+    """`sqlalchemy.orm.sessionmaker` for our sessions: ``sessionmaker(Base, readonly=True)``.
 
     Args:
-        target: A base, a mapped class, or the name of a cluster; or what SQLAlchemy takes as `bind`. None leaves it to
-            the mapped class of each statement, and to the cluster that the settings call the default one.
+        target: As `Session` takes it.
+        class_: The class of the sessions.
+        **options: For each session; `readonly` and `token` among them.
+    """
+
+    def __init__(self, target: Any = None, *, class_: Any = Session, **options: Any) -> None:
+        bind = options.pop("bind", None)
+        super().__init__(bind, class_=class_, **options)
+        if target is not None:
+            self.kw["target"] = target
+
+
+class _BeneathAsync(Session):
+    """The session that works for an `AsyncSession`, in its greenlets."""
+
+    _undaunted_is_async = True
+
+
+class AsyncSession(sa_asyncio.AsyncSession):
+    """`sqlalchemy.ext.asyncio.AsyncSession`, bound to a cluster; see `Session`.
+
+    Args:
+        target: As for `Session`.
         readonly: Whether it only reads.
-        token: A position that a readonly session must not be behind: ``str(session.token())`` of another process.
-        bind: As SQLAlchemy's; it goes before the target, and so do `binds`.
-        **options: Everything else that `sqlalchemy.orm.Session` takes.
+        token: A position that a readonly session must not be behind.
+        bind: As SQLAlchemy's; it goes before the target.
+        **options: Everything else that `sqlalchemy.ext.asyncio.AsyncSession` takes.
 
     Raises:
-        TypeError: The target is nothing of these; or a token is given to a session that writes, or has no target.
+        TypeError: As `Session`.
         ValueError: The token is none.
     """
 
-    _undaunted_is_async: ClassVar[bool] = False
-
-    readonly: bool
+    sync_session_class: type[orm.Session] = _BeneathAsync
 
     def __init__(
         self,
@@ -76,313 +68,18 @@ class Session(orm.Session):
         **options: Any,
     ) -> None:
         target, bind = sorted_out(target, bind)
-        super().__init__(bind=bind, **options)
-        self.readonly = readonly
-        self._undaunted_target: str | type | None = target
-        self._undaunted_token = _token(token, target, readonly=readonly)
-        self._undaunted_has_binds = bind is not None or bool(options.get("binds"))
-        if readonly and self._undaunted_has_binds:
-            raise TypeError(
-                "a readonly session chooses its nodes itself, so it takes neither bind nor binds. Name a base, a "
-                "mapped class or a cluster; on an engine of your own, use its execution option postgresql_readonly."
-            )
-        self._undaunted_readers: dict[str, Reader] = {}
-        self._undaunted_avoid: tuple[str, ...] = ()
-        self._undaunted_commits: dict[str, Commit] = {}
-        self._undaunted_written: set[str] = set()
-        self._undaunted_is_ending = self._undaunted_is_stateful = self._undaunted_has_read = False
+        super().__init__(bind, target=target, readonly=readonly, token=token, **options)
 
-    # -- which engine ----------------------------------------------------------------------------
-
-    def get_bind(self, mapper: Any = None, *, clause: Any = None, bind: Any = None, **options: Any) -> Any:
-        """The engine for a mapped class or a statement, as SQLAlchemy's; it is asked for each of them."""
-        if bind is not None:
-            return bind
-        if self._undaunted_has_binds or self.bind is not None:
-            try:
-                return super().get_bind(mapper, clause=clause, **options)
-            except exc.UnboundExecutionError:
-                pass  # binds that name others
-        name = self._undaunted_name(mapper, clause)
-        if name is None:
-            return super().get_bind(mapper, clause=clause, **options)
-        cluster = cluster_of(name)
-        if self.readonly:
-            if not statements.is_reading(clause):
-                self._undaunted_is_stateful = True
-            return self._undaunted_reader(cluster).engine or self._undaunted_choose(cluster)
-        if not statements.is_plain_select(clause):
-            self._undaunted_written.add(name)
-        return cluster.async_writer.sync_engine if self._undaunted_is_async else cluster.writer
-
-    def bind_mapper(self, mapper: Any, bind: Any) -> None:
-        """As SQLAlchemy's."""
-        self._undaunted_has_binds = True
-        super().bind_mapper(mapper, bind)
-
-    def bind_table(self, table: Any, bind: Any) -> None:
-        """As SQLAlchemy's."""
-        self._undaunted_has_binds = True
-        super().bind_table(table, bind)
-
-    def _undaunted_name(self, mapper: Any, clause: Any) -> str | None:
-        """The cluster for a mapped class or statement: what the class declares, else this session's target's."""
-        target = self._undaunted_target
-        own = None if target is None else cluster_name(target)
-        if own is not None and {own} >= declared.CLUSTERS and not directory().models(own):
-            return own
-        kind: Any = mapper if isinstance(mapper, type) else getattr(sa.inspect(mapper, raiseerr=False), "class_", None)
-        if kind is None and clause is not None:
-            kind = statements.class_of(clause)
-        if kind is not None:
-            if declared.cluster_declared(kind) is not None:
-                return cluster_name(kind)
-            placed = None if own is None else directory().models(own).get(declared.path_of(kind))
-            if placed is not None and placed.cluster:
-                return placed.cluster
-        return own or default_name()
-
-    def _undaunted_policy(self, guard: Guard) -> Policy:
-        target = self._undaunted_target
-        return declared.policy_in_force(target if isinstance(target, type) else None, guard)
-
-    def _undaunted_reader(self, cluster: Cluster) -> Reader:
-        reader = self._undaunted_readers.get(cluster.name)
-        if reader is None or reader.cluster is not cluster:
-            reader = self._undaunted_readers[cluster.name] = Reader(cluster, self._undaunted_token)
-        elif not self.in_transaction():
-            reader.engine = None  # one that was asked for, and never used
-        return reader
-
-    def _undaunted_choose(self, cluster: Cluster) -> sa.Engine:
-        policy = self._undaunted_policy(cluster.guard)
-        reader = self._undaunted_reader(cluster)
-        engine = reader.engine_for(
-            policy.reads,
-            avoid=self._undaunted_avoid,
-            ends_s=time.monotonic() + remaining_s(policy.deadline_s),
-            is_async=self._undaunted_is_async,
-        )
-        call = current_call()
-        if call is not None and call.guard is cluster.guard:
-            call.node = reader.node
-        return engine
-
-    # -- reading ---------------------------------------------------------------------------------
-
-    if not TYPE_CHECKING:  # for a type checker they are SQLAlchemy's, with all their overloads
-
-        def execute(self, statement: Any, *args: Any, **options: Any) -> Any:
-            """As SQLAlchemy's; in a readonly session, run again elsewhere when its node is lost."""
-            return self._undaunted_run(super().execute, statement, args, options)
-
-        def scalar(self, statement: Any, *args: Any, **options: Any) -> Any:
-            """As SQLAlchemy's; in a readonly session, run again elsewhere when its node is lost."""
-            return self._undaunted_run(super().scalar, statement, args, options)
-
-        def scalars(self, statement: Any, *args: Any, **options: Any) -> Any:
-            """As SQLAlchemy's; in a readonly session, run again elsewhere when its node is lost."""
-            return self._undaunted_run(super().scalars, statement, args, options)
-
-    def _undaunted_run(self, run: Callable[..., T], statement: Any, args: Any, options: Any) -> T:
-        if current_call() is not None:
-            self._undaunted_refuse(statement)
-            return run(statement, *args, **options)  # whatever is around decides, as it does for a statement's parts
-        try:
-            cluster = self._undaunted_cluster_to_read(statement, options.get("bind_arguments") or {})
-            if cluster is None:
-                return run(statement, *args, **options)
-            return self._undaunted_read(cluster, lambda: run(statement, *args, **options))
-        except exc.SQLAlchemyError as error:
-            self._undaunted_begin_anew(error)
-            raise
-
-    def _undaunted_cluster_to_read(self, statement: Any, arguments: Mapping[str, Any]) -> Cluster | None:
-        """Where a readonly session may run a statement again; None where it may not."""
-        if not self.readonly:
-            return None
-        self._undaunted_refuse(statement)
-        if arguments.get("bind") is not None or self._undaunted_is_stateful or self.in_nested_transaction():
-            return None
-        name = self._undaunted_name(arguments.get("mapper") or statements.mapper_of(statement), statement)
-        if name is None:
-            return None
-        cluster = cluster_of(name)
-        if not cluster.is_postgresql and not statements.is_plain_select(statement):
-            return None  # where the server does not refuse a change, this may be one
-        if self._undaunted_has_read and self._undaunted_has_snapshot(cluster):
-            return None
-        return cluster
-
-    def _undaunted_has_snapshot(self, cluster: Cluster) -> bool:
-        """Whether all statements of a transaction see the same moment, which another node could not show again."""
-        engine = self._undaunted_reader(cluster).engine
-        if engine is None:
-            return False
-        level = engine.get_execution_options().get("isolation_level") or cluster.settings.options.get("isolation_level")
-        return (level or engine.dialect.default_isolation_level) not in (None, "READ COMMITTED", "AUTOCOMMIT")
-
-    def _undaunted_read(self, cluster: Cluster, run: Callable[[], T]) -> T:
-        policy = self._undaunted_policy(cluster.guard)
-
-        def attempt(call: Call) -> T:
-            if call.attempts:
-                self._undaunted_leave(cluster)
-                self._undaunted_avoid = tuple({tried.node for tried in call.attempts if tried.node is not None})
-            return run()
-
-        try:
-            result = sync.run(
-                cluster.guard, _READ_PRIMARY if policy.reads == "primary" else _READ, attempt, policy=policy
-            )
-        finally:
-            self._undaunted_avoid = ()
-        self._undaunted_has_read = True
-        self._undaunted_reader(cluster).saw()
-        return result
-
-    def _undaunted_leave(self, cluster: Cluster | None = None) -> None:
-        """End what this readonly session's transaction has on a cluster, or on all."""
-        transaction = self.get_transaction()
-        for reader in self._undaunted_readers.values():
-            if cluster is None or reader.cluster is cluster:
-                if reader.engine is not None and transaction is not None:
-                    seams.leave(transaction, reader.engine)
-                reader.engine = None
-        self._undaunted_is_stateful = self._undaunted_has_read = False
-
-    def _undaunted_refuse(self, statement: Any) -> None:
-        if self.readonly and statements.is_change(statement):
-            raise exc.InvalidRequestError(_REFUSED)
-
-    # -- the ends of a transaction ---------------------------------------------------------------
-
-    def commit(self) -> None:
-        """As SQLAlchemy's; where the connection has been lost, the next transaction needs no ``rollback()`` first."""
-        try:
-            super().commit()
-        except exc.SQLAlchemyError as error:
-            if (is_lost(error) or isinstance(error, exc.PendingRollbackError)) and current_call() is None:
-                with contextlib.suppress(exc.SQLAlchemyError):
-                    self.rollback()
-            raise
-
-    def rollback(self) -> None:
-        """As SQLAlchemy's."""
-        if self.readonly and not self.in_nested_transaction():
-            self._undaunted_leave()
-        super().rollback()
-
-    def close(self) -> None:
-        """As SQLAlchemy's."""
-        if self.readonly:
-            self._undaunted_leave()
-        super().close()
-
-    def _undaunted_begin_anew(self, error: exc.SQLAlchemyError) -> None:
-        """Leave a transaction that has lost its connection, where nothing of it but an error is lost with it.
-
-        Else the session would answer everything with `PendingRollbackError` until somebody calls ``rollback()``. Where
-        something may have been written or locked, that is right: what follows must not be committed without it.
-        """
-        is_idle = not (self._undaunted_written or self._undaunted_is_ending or self.in_nested_transaction())
-        if is_idle and is_lost(error) and self.get_transaction() is not None:
-            with contextlib.suppress(exc.SQLAlchemyError):
-                self.rollback()
-
-    def _undaunted_note_commit(self) -> None:
-        for name in self._undaunted_written:
-            self._undaunted_commits[name] = note_commit(name)
-        self._undaunted_written.clear()
-
-    # -- tokens ----------------------------------------------------------------------------------
-
-    def token(self) -> Token | None:
-        """The position behind what this session has committed last, for a readonly session in another process.
-
-        Of a readonly session, the position that it must not be behind. It asks no server where the cluster's monitors
-        know the answer already, else it waits for their next one.
-
-        Returns:
-            The token, for ``Session(..., readonly=True, token=str(token))``; None where nothing has been committed.
-
-        Raises:
-            TypeError: The session has no target.
-            ConfigurationError: The cluster is no PostgreSQL.
-            OperationalError: No primary has answered within the deadline; undaunted's, and SQLAlchemy's.
-        """
-        if self._undaunted_target is None:
-            raise TypeError(
-                "this session has no target; undaunted.sqlalchemy.token(Base) asks for the cluster you mean."
-            )
-        cluster = cluster_of(self._undaunted_target)
-        commit = self._undaunted_commits.get(cluster.name) or LAST.get().get(cluster.name)
-        found = await_token(cluster, commit, pause)
-        return self._undaunted_token if found is None else found.joined(self._undaunted_token)
+    async def token(self) -> Token | None:
+        """As `Session.token`, without blocking the event loop."""
+        return await concurrency.greenlet_spawn(cast("Session", self.sync_session).token)
 
 
-_REFUSED = (
-    "this session is readonly: it may read from a replica, and nothing that it adds, changes or deletes is stored. "
-    "Use a session without readonly=True for what writes."
-)
+class async_sessionmaker(sa_asyncio.async_sessionmaker[A]):  # noqa: N801  # named like SQLAlchemy's
+    """`sqlalchemy.ext.asyncio.async_sessionmaker` for our sessions; see `sessionmaker`."""
 
-
-@event.listens_for(Session, "before_flush")
-def _before_flush(session: Session, *_: Any) -> None:
-    if not session.readonly:
-        session._undaunted_is_ending = True  # noqa: SLF001  # within a flush it is SQLAlchemy that rolls back
-    elif session.new or session.deleted or any(session.is_modified(changed) for changed in session.dirty):
-        raise exc.InvalidRequestError(_REFUSED)
-
-
-@event.listens_for(Session, "before_commit")
-def _before_commit(session: Session) -> None:
-    if not session.readonly:
-        session._undaunted_is_ending = True  # noqa: SLF001
-    elif not session.in_nested_transaction():
-        session._undaunted_leave()  # noqa: SLF001  # nothing is to be stored, so no COMMIT can fail
-
-
-@event.listens_for(Session, "after_commit")
-def _after_commit(session: Session) -> None:
-    if session._undaunted_written and not session.in_nested_transaction():  # noqa: SLF001
-        session._undaunted_note_commit()  # noqa: SLF001
-
-
-@event.listens_for(Session, "after_transaction_end")
-def _after_end(session: Session, transaction: orm.SessionTransaction) -> None:
-    if transaction.parent is not None:
-        return
-    if session.readonly:
-        for reader in session._undaunted_readers.values():  # noqa: SLF001
-            reader.engine = None
-    elif session._undaunted_written:  # noqa: SLF001
-        if session._undaunted_is_ending:  # noqa: SLF001
-            session._undaunted_note_commit()  # noqa: SLF001  # its COMMIT may have been applied, though its answer is lost
-        session._undaunted_written.clear()  # noqa: SLF001
-    session._undaunted_is_ending = session._undaunted_is_stateful = session._undaunted_has_read = False  # noqa: SLF001
-
-
-def sorted_out(target: Any, bind: Any) -> tuple[str | type | None, Any]:
-    """The target and SQLAlchemy's bind, whichever of the two places they were given in."""
-    if isinstance(bind, (str, type)) and target is None:
-        target, bind = bind, None
-    if target is None or isinstance(target, (str, type)):
-        return target, bind
-    if bind is None and isinstance(target, _BINDS):
-        return None, target
-    raise TypeError(
-        f"a session is for a base, a mapped class or the name of a cluster, not for {type(target).__name__}. An engine "
-        "or a connection may stand in its place, once."
-    )
-
-
-_BINDS = (sa.Engine, sa.Connection, sa_asyncio.AsyncEngine, sa_asyncio.AsyncConnection)
-
-
-def _token(given: Token | str | None, target: object, *, readonly: bool) -> Token | None:
-    if given is None:
-        return None
-    if not readonly or target is None:
-        raise TypeError("a token is for a readonly session of one cluster: Session(Base, readonly=True, token=...).")
-    return Token.parse(given) if isinstance(given, str) else given
+    def __init__(self, target: Any = None, *, class_: Any = AsyncSession, **options: Any) -> None:
+        bind = options.pop("bind", None)
+        super().__init__(bind, class_=class_, **options)
+        if target is not None:
+            self.kw["target"] = target

@@ -60,6 +60,13 @@ class Token:
             return self
         return Token(max(self.timeline, other.timeline), max(self.lsn, other.lsn))
 
+    def is_reached(self, timeline: int | None, lsn: int | None) -> bool:
+        """Whether a node at this position has everything.
+
+        Both must be reached: a node may be on a newer timeline already while it still replays what came before it.
+        """
+        return timeline is not None and lsn is not None and timeline >= self.timeline and lsn >= self.lsn
+
 
 class Commit:
     """The last commit of a thread or task on one cluster: first only its moment, later its token.
