@@ -89,7 +89,12 @@ class Session(orm.Session):
         self._undaunted_readers: dict[str, Reader] = {}
         self._undaunted_commits: dict[str, Commit] = {}
         self._undaunted_written: set[str] = set()
-        self._undaunted_is_ending = self._undaunted_is_stateful = self._undaunted_has_read = False
+        self._undaunted_forget()
+
+    def _undaunted_forget(self) -> None:
+        """What is known of a transaction, as it is before the first statement of the next one."""
+        self._undaunted_has_flushed = self._undaunted_is_committing = False  # of one that writes
+        self._undaunted_is_stateful = self._undaunted_has_read = False  # of one that reads
 
     # -- which engine ----------------------------------------------------------------------------
 
@@ -280,22 +285,22 @@ class Session(orm.Session):
         Else the session would answer everything with `PendingRollbackError` until somebody calls ``rollback()``. Where
         something may have been written or locked, that is right: what follows must not be committed without it.
         """
-        is_idle = not (self._undaunted_written or self._undaunted_is_ending or self.in_nested_transaction())
-        if is_idle and is_lost(error) and self.get_transaction() is not None:
+        has_done = self._undaunted_written or self._undaunted_has_flushed or self.in_nested_transaction()
+        if not has_done and is_lost(error) and self.get_transaction() is not None:
             with contextlib.suppress(exc.SQLAlchemyError):
                 self.rollback()
 
     def undaunted_flushes(self) -> None:
         """Not to be called: SQLAlchemy's event before a flush."""
         if not self.readonly:
-            self._undaunted_is_ending = True  # within a flush it is SQLAlchemy that rolls back
+            self._undaunted_has_flushed = True
         elif self.new or self.deleted or any(self.is_modified(changed) for changed in self.dirty):
             raise exc.InvalidRequestError(_REFUSED)
 
     def undaunted_commits(self) -> None:
         """Not to be called: SQLAlchemy's event before a commit."""
         if not self.readonly:
-            self._undaunted_is_ending = True
+            self._undaunted_is_committing = True
         elif not self.in_nested_transaction():
             self._undaunted_leave()  # nothing is to be stored, so no COMMIT can fail
 
@@ -308,10 +313,10 @@ class Session(orm.Session):
         """Not to be called: SQLAlchemy's event behind the end of a transaction."""
         for reader in self._undaunted_readers.values():
             reader.engine = None
-        if self._undaunted_is_ending:
+        if self._undaunted_is_committing:
             self._undaunted_note_commit()  # its COMMIT may have been applied, though no answer says so
         self._undaunted_written.clear()
-        self._undaunted_is_ending = self._undaunted_is_stateful = self._undaunted_has_read = False
+        self._undaunted_forget()
 
     def _undaunted_note_commit(self) -> None:
         for name in self._undaunted_written:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.sql import visitors
 
 from undaunted.sqlalchemy.models import DECLARED_BY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["class_of", "is_change", "is_plain_select", "is_reading", "mapper_of"]
 
@@ -47,8 +50,9 @@ def class_of(clause: Any) -> type | None:
     """The class for whose table a statement is: a mapped one, else the base that declared where its metadata lives."""
     for element in visitors.iterate(clause):
         if isinstance(element, sa.Table):
-            base: Any = element.metadata.info.get(DECLARED_BY)
+            base: type | None = element.metadata.info.get(DECLARED_BY)
             if base is not None:
-                mappers = getattr(getattr(base, "registry", None), "mappers", ())
-                return next((mapper.class_ for mapper in mappers if mapper.local_table is element), base)
+                mappers: Any = getattr(getattr(base, "registry", None), "mappers", ())
+                found: Iterator[type] = (mapper.class_ for mapper in mappers if mapper.local_table is element)
+                return next(found, base)
     return None
