@@ -18,12 +18,13 @@ from undaunted.config.sections import (
 )
 from undaunted.config.shapes import Choice, Duration, FilePath, SecretText, Switch, Text
 from undaunted.config.structure import Key, Section, Table, setting
+from undaunted.core.policy import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from undaunted.config.secrets import Secret
-    from undaunted.core.policy import Policy, Reads
+    from undaunted.core.policy import Reads
 
 __all__ = ["ClusterSettings", "CredentialSettings", "HeartbeatSettings", "TlsSettings", "Verify"]
 
@@ -114,6 +115,8 @@ class ClusterSettings(Section):
     nodes: tuple[str, ...] = ()
 
     default_port: ClassVar[int] = 0
+    base: ClassVar[Policy] = Policy()
+    """What bounds a call where nothing is set."""
     one_of: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Keys of which at least one must be given."""
 

@@ -150,7 +150,7 @@ class Settings(Section):
         configured = self.models.get(model) if model is not None else None
         levels = [level for level in (declared, configured) if level is not None]
         chosen = profile or next((level.profile for level in reversed(levels) if level.profile), None)
-        policy = self.retry.over(Policy())
+        policy = self.retry.over(found_cluster.base)
         if found_cluster.profile and not chosen:
             policy = self._profile(found_cluster.profile).over(policy)
         policy = found_cluster.over(policy)

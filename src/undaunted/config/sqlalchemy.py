@@ -12,9 +12,11 @@ from urllib.parse import parse_qsl
 from undaunted.config.addresses import Nodes, address
 from undaunted.config.clusters import ClusterSettings
 from undaunted.config.options import SQLALCHEMY_OURS, Options
+from undaunted.config.sections import READS
 from undaunted.config.shapes import Duration, Whole
 from undaunted.config.structure import Key, Section, Table, setting
 from undaunted.config.urls import UrlText, disagreement, nodes_of_url, parse_url
+from undaunted.core.policy import Policy, Reads
 
 if TYPE_CHECKING:
     from undaunted.config.secrets import Secret
@@ -102,7 +104,17 @@ class SQLAlchemySettings(ClusterSettings):
     """A PostgreSQL primary and its standbys, or another database, used through SQLAlchemy."""
 
     default_port: ClassVar[int] = 5432
+    base: ClassVar[Policy] = Policy(reads="replica")
+    """Only readonly sessions ask where reads go, and whoever has declared one means the replicas."""
 
+    reads: Reads | None = setting(
+        READS,
+        'Where readonly sessions read: "primary"; "fallback" (the primary, and a replica while there is none); '
+        '"replica" (the primary while none has caught up); "any" (whichever is nearest). Others use the primary.',
+        default=None,
+        effective="replica",
+        also=("read_preference",),
+    )
     url: Secret | None = setting(
         UrlText(),
         "Driver, user and database as a URL of SQLAlchemy; its host may be left out when nodes are given. "
