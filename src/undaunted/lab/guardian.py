@@ -16,9 +16,9 @@ If the guardian itself is killed, the kernel kills its servers (``PR_SET_PDEATHS
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import fcntl
+import importlib.util
 import json
 import os
 import resource
@@ -30,126 +30,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from undaunted.lab import processes
+else:  # beside us; the package is not there for a program that is run by its path
+    _SPEC = importlib.util.spec_from_file_location("processes", Path(__file__).with_name("processes.py"))
+    processes = importlib.util.module_from_spec(_SPEC)
+    _SPEC.loader.exec_module(processes)
 
 POLL_S = 0.25  # how late the end of the starter is seen where the kernel has no pidfd
 CLIENT_TIMEOUT_S = 1.0  # a client that connects and says nothing must not hold up the watch for long
 REAP_TIMEOUT_S = 10.0
 PR_SET_PDEATHSIG = 1
 PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
 CAP_IPC_LOCK = 14
 STOPPING = frozenset({signal.SIGSTOP, signal.SIGCONT, signal.SIGTERM, signal.SIGKILL, signal.SIGINT})
-WHOLE_TREE = frozenset({signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL})
-TREE_TIMEOUT_S = 5.0
-STILL = ("T", "t", "Z", "X", "")  # stopped, dead or gone: it does nothing
-
-
-class Server:
-    """One server process, and how it is slowed down: stopped and continued, again and again."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
-        self.spells_s: tuple[float, float] | None = None  # how long it hangs, then how long it runs
-        self.is_paused = False
-        self.turn_s = 0.0
-
-    def describe(self) -> dict[str, Any]:
-        """Its process id, its state (up, slow, frozen or down) and the exit status of one that is down."""
-        status = self.process.poll()
-        if status is not None:
-            return {"pid": self.process.pid, "state": "down", "exit": status}
-        if self.spells_s is not None:
-            return {"pid": self.process.pid, "state": "slow", "exit": None}
-        # A zombie that cannot be reaped yet has threads that still hold its port: not down yet.
-        is_still = letter(self.process.pid) in tuple("Tt")
-        return {"pid": self.process.pid, "state": "frozen" if is_still else "up", "exit": None}
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the server and to what it forked (it leads a process group of its own)."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, number)
-
-    def set_pace(self, spells_s: tuple[float, float] | None) -> None:
-        """Begin to slow it down, or let it run on."""
-        self.spells_s = spells_s
-        self.turn_s = time.monotonic()
-        if spells_s is None and self.is_paused:
-            self.is_paused = False
-            self.signal(signal.SIGCONT)
-
-    def keep_pace(self, now_s: float) -> float:
-        """Stop or continue a slow server when it is time; in how many seconds it is time again."""
-        if self.spells_s is None:
-            return POLL_S
-        if now_s >= self.turn_s:
-            self.is_paused = not self.is_paused
-            self.signal(signal.SIGSTOP if self.is_paused else signal.SIGCONT)
-            self.turn_s = now_s + self.spells_s[0 if self.is_paused else 1]
-        return self.turn_s - now_s
-
-
-class Tree(Server):
-    """A server whose children each lead a session of their own, as PostgreSQL's do: no process group holds them all.
-
-    A child is known by its parent, and one whose parent is gone by the directory that it works in.
-    """
-
-    def __init__(self, process: subprocess.Popen[bytes], directory: str) -> None:
-        super().__init__(process)
-        self.directory = os.path.realpath(directory)
-        self.is_empty = False
-
-    def describe(self) -> dict[str, Any]:
-        """The same as of one process, which is down when the last child is."""
-        found = super().describe()
-        if found["state"] == "down" and not self.is_empty:
-            self.is_empty = not working_in([self.directory])
-            return found if self.is_empty else found | {"state": "up", "exit": None}
-        return found
-
-    def signal(self, number: int) -> None:
-        """Send a signal: one that ends it in good order to the first process alone, else to all of them."""
-        if number not in WHOLE_TREE:
-            super().signal(number)
-        elif number == signal.SIGCONT:
-            self.send([*self.children(), self.process.pid], number)
-        else:
-            self.seize(number)
-
-    def seize(self, number: int) -> None:
-        """Stop or kill all: the first process is stopped first, so that it neither forks nor cleans up meanwhile."""
-        first = self.process.pid
-        deadline = time.monotonic() + TREE_TIMEOUT_S
-        if self.process.poll() is None:
-            self.send([first], signal.SIGSTOP)
-            while letter(first) not in STILL and time.monotonic() < deadline:
-                time.sleep(0.0005)
-        while time.monotonic() < deadline:
-            left = [pid for pid in self.children() if number == signal.SIGKILL or letter(pid) not in STILL]
-            if number == signal.SIGKILL and self.process.poll() is None:
-                left.append(first)
-            if not left:
-                return
-            self.send(left, number)
-            time.sleep(0.0005)
-
-    def children(self) -> list[int]:
-        """Every process of the server but the first."""
-        if self.process.poll() is not None:
-            return working_in([self.directory])
-        found: list[int] = []
-        parents = [self.process.pid]
-        while parents:
-            born = children_of(parents.pop())
-            parents += born
-            found += born
-        return found
-
-    def send(self, pids: list[int], number: int) -> None:
-        """Send a signal to each of these; one that is gone meanwhile needs none."""
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
 
 
 class Guardian:
@@ -162,7 +59,7 @@ class Guardian:
         self.remove = remove
         self.held: list[int] = []
         self.claims: list[socket.socket] = []
-        self.servers: dict[str, Server] = {}
+        self.servers: dict[str, processes.Server] = {}
         self.is_over = False
         self.pid = os.getpid()
         self.libc = ctypes.CDLL(None, use_errno=True)
@@ -170,6 +67,7 @@ class Guardian:
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.farewell: list[socket.socket] = []
         self.pidfd: int | None = None
+        self.heir: int | None = None  # a pipe to the process that outlives us, where there is one
 
     def prepare(self) -> None:
         """Take the locks, listen, and begin to watch the starter.
@@ -203,13 +101,43 @@ class Guardian:
         """Serve until something says that it is over."""
         while not self.is_over:
             now_s = time.monotonic()
-            left_s = min((server.keep_pace(now_s) for server in self.servers.values()), default=POLL_S)
+            left_s = min((server.keep_pace(now_s, POLL_S) for server in self.servers.values()), default=POLL_S)
             for key, _ in self.selector.select(max(0.0, min(POLL_S, left_s))):
                 key.data()
             if self.starter is not None and os.getppid() != self.starter:
                 self.finish()
             if not Path(self.directory).is_dir():
                 self.finish()
+            self.reap_strangers()
+
+    def reap_strangers(self) -> None:
+        """Bury the children of servers that died before them: they are ours then, and the kernel keeps their names."""
+        if self.heir is None:
+            return
+        ours = {server.process.pid for server in self.servers.values()}
+        for pid in processes.children_of(self.pid):
+            if pid not in ours and processes.letter(pid) == "Z":
+                os.waitpid(pid, os.WNOHANG)
+
+    def appoint_heir(self) -> int:
+        """Fork a process that sees our end, also by SIGKILL, and ends what the kernel does not: stopped orphans."""
+        self.libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        pipe, heir = os.pipe()
+        if os.fork() != 0:
+            os.close(pipe)
+            return heir
+        status = 1
+        try:
+            os.setsid()
+            os.chdir("/")
+            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
+            os.dup2(pipe, 0)
+            os.closerange(3, 1 << 20)  # the locks, the listener, and the other end of the pipe
+            processes.outlive(0)
+            status = 0
+        finally:
+            os._exit(status)
 
     def on_sigterm(self, _number: int, _frame: object) -> None:
         """Finish in good order."""
@@ -294,7 +222,13 @@ class Guardian:
                 # It runs when the user has been changed: that change would undo what ties the process to its parent.
                 preexec_fn=self.bind_to_guardian if may_lock_memory else self.bind_and_unlock,  # noqa: PLW1509 - one thread
             )
-        self.servers[node] = Server(process) if tree is None else Tree(process, tree)
+        if tree is None:
+            self.servers[node] = processes.Server(process)
+        else:
+            self.servers[node] = found = processes.Tree(process, tree)
+            if self.heir is None:
+                self.heir = self.appoint_heir()
+            os.write(self.heir, os.fsencode(found.directory) + b"\n")
         return self.servers[node].describe()
 
     def bind_to_guardian(self) -> None:
@@ -344,55 +278,16 @@ class Guardian:
             server.signal(signal.SIGKILL)
         deadline = time.monotonic() + REAP_TIMEOUT_S
         for server in self.servers.values():
-            while server.process.poll() is None and time.monotonic() < deadline:
+            while server.describe()["state"] != "down" and time.monotonic() < deadline:
+                time.sleep(0.002)
+        if self.heir is not None:
+            os.close(self.heir)
+            while processes.children_of(self.pid) and time.monotonic() < deadline:
+                self.reap_strangers()
                 time.sleep(0.002)
         os.chdir("/")
         for path in self.remove:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def letter(pid: int) -> str:
-    """The state of a process as the kernel tells it; empty for one that is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
-def children_of(pid: int) -> list[int]:
-    """The children of a process of one thread. They are all that it has only while it is stopped."""
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except ProcessLookupError:
-        return []
-    except FileNotFoundError:
-        return [] if letter(pid) == "" else [int(entry) for entry in numbers() if parent_of(int(entry)) == pid]
-
-
-def parent_of(pid: int) -> int:
-    """The parent of a process; 0 for one that is gone."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-
-
-def working_in(directories: list[str]) -> list[int]:
-    """The processes whose working directory is one of these or below; the dead, who wait to be reaped, have none."""
-    found: list[int] = []
-    for entry in numbers():
-        try:
-            place = str(Path(f"/proc/{entry}/cwd").readlink())
-        except OSError:  # gone, dead, or a stranger's
-            continue
-        if any(place == directory or place.startswith(f"{directory}/") for directory in directories):
-            found.append(int(entry))
-    return found
-
-
-def numbers() -> list[str]:
-    """What /proc calls the processes."""
-    return [entry for entry in os.listdir("/proc") if entry.isdigit()]  # noqa: PTH208 - thousands of them, quickly
 
 
 def _ignore(_number: int, _frame: object) -> None:

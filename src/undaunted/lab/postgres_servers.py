@@ -6,6 +6,7 @@ import os
 import pwd
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 from abc import abstractmethod
@@ -150,6 +151,8 @@ class PostgresServers(Primaries, Lab):
         self._make_user_and_database(first)
         self._progress("waiting until every node is well")
         self.wait_healthy(max(0.0, deadline_s - time.monotonic()))
+        if self._failover_s is not None:
+            self._watch()
 
     def _prepare_rooms(self) -> None:
         if self._directory is not None and self._account.is_other:
@@ -237,6 +240,12 @@ class PostgresServers(Primaries, Lab):
             told = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
             lines = "".join(f"\n  {line}" for line in told)
             raise LabError(f"{Path(argv[0]).name} for {node.name} ended with status {found['exit']}.{lines}")
+
+    def _watch(self) -> None:
+        """Start the watcher that promotes. It is a process, and so lives as long as the lab, detached or not."""
+        assert self._place is not None  # noqa: S101
+        argv = [sys.executable, "-m", "undaunted.lab.postgres_watch", str(self.name), str(self._failover_s)]
+        self._guardian.spawn("watcher", argv, cwd=self._place, log=self._place / "watcher.log")
 
     def _environment(self, root: Path) -> dict[str, str | None]:
         nothing: dict[str, str | None] = {name: None for name in os.environ if name.startswith("PG")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -27,12 +28,14 @@ __all__ = ["PostgresStandbys"]
 _ANSWER_TIMEOUT_S = 1.0
 _FOLLOW_TIMEOUT_S = 5.0
 _FOLLOW_POLL_S = 0.005
+_SYNCHRONOUS = "synchronous"  # where the choice of `wait_for` is kept for other processes
 
 
 class PostgresStandbys(PostgresServers):
     """The part of a PostgreSQL lab that changes roles; see `PostgresLab`."""
 
     _stop_signal = signal.SIGINT  # "fast": SIGTERM would wait until every client has gone by itself
+    _role_holder: int | None = None  # the thread that changes roles
 
     # ------------------------------------------------------------- the primary
 
@@ -84,6 +87,15 @@ class PostgresStandbys(PostgresServers):
             return "No replica answers: there is no primary now."
         return "There is no primary now, until a replica is promoted: undaunted lab promote"
 
+    def leader(self, usual: LabNode | None = None) -> LabNode | None:
+        """The primary, if it answers just now.
+
+        Args:
+            usual: The one to ask first; the others are left in peace while it answers.
+        """
+        told = {} if usual is None else self._told([usual])
+        return self._leader(told) or self._leader(self._told(self._nodes))
+
     # ------------------------------------------------------------------- roles
 
     def promote(self, which: NodeLike | None = None, *, timeout: float | str = 60.0) -> LabNode:
@@ -101,6 +113,18 @@ class PostgresStandbys(PostgresServers):
         """
         with self._roles_held():
             return self._promote(None if which is None else self.node(which), seconds(timeout))
+
+    def promote_heir(self) -> bool:
+        """Promote the standby that has most of the log, unless there is a primary after all; whether it was done.
+
+        Raises:
+            LabError: No standby answers, or it did not become primary in time.
+        """
+        with self._roles_held():
+            if self._leader(self._told(self._nodes)) is not None:
+                return False
+            self._promote(None, START_TIMEOUT_S)
+        return True
 
     def step_down(self, which: NodeLike = "primary", *, timeout: float | str = START_TIMEOUT_S) -> LabNode:
         """Make the primary hand over in good order: it ends, the best standby is promoted, and it comes back as one.
@@ -167,7 +191,10 @@ class PostgresStandbys(PostgresServers):
             self.thaw()
             self.speed_up()
             self.catch_up()
+            assert self._place is not None  # noqa: S101
+            (self._place / _SYNCHRONOUS).unlink(missing_ok=True)
             leader = self._restore_leader(timeout_s)
+            self._operate(leader, "ALTER SYSTEM RESET ALL")
             self._restore_followers(leader, timeout_s)
         self.wait_healthy(max(0.0, deadline_s - time.monotonic()))
 
@@ -187,6 +214,43 @@ class PostgresStandbys(PostgresServers):
         if leader is not None:
             self._renew_names(leader)
         return started
+
+    def restart(self, which: NodeLike | None = None, *, timeout: float | str = START_TIMEOUT_S) -> LabNode:
+        """End a node cleanly and start it again in its role; returns it when it answers.
+
+        Args:
+            which: The node. Default: the primary.
+            timeout: How long each half may take.
+
+        Raises:
+            LabError: It is not up, has not ended in time, or did not come up.
+        """
+        with self._roles_held():  # the watcher does not take this for a failure
+            return super().restart(which, timeout=timeout)
+
+    @property
+    def synchronous(self) -> str | None:
+        """What each primary is to have as its ``synchronous_standby_names``; None if the lab chooses."""
+        assert self._place is not None  # noqa: S101
+        chosen = self._place / _SYNCHRONOUS
+        return chosen.read_text(encoding="utf-8") if chosen.exists() else self._synchronous
+
+    def wait_for(self, names: str | None) -> None:
+        """Choose anew for which standbys a COMMIT waits, from now on and on each primary to come.
+
+        Args:
+            names: ``synchronous_standby_names``: ``""`` for none, a name that nobody has so that every COMMIT hangs, or
+                None so that the lab chooses, which is also what `heal` brings back where it was so at first.
+        """
+        assert self._place is not None  # noqa: S101
+        with self._roles_held():
+            if names is None:
+                (self._place / _SYNCHRONOUS).unlink(missing_ok=True)
+            else:
+                postgres_node.write(self._place / _SYNCHRONOUS, names, self._account)
+            leader = self._leader(self._told(self._nodes))
+            if leader is not None:
+                self._renew_names(leader)
 
     # ----------------------------------------------------- how a role is changed
 
@@ -312,7 +376,7 @@ class PostgresStandbys(PostgresServers):
                 if time.monotonic() > give_up_s:  # it has what the primary has not, or misses what is no longer there
                     self._rewind(node, leader, timeout_s)
                 time.sleep(POLL_S)
-        self._renew_names(leader)
+        self._point(leader, None, names=self._names_for(leader, followers))
 
     # ------------------------------------------------------ what a node is told
 
@@ -344,8 +408,8 @@ class PostgresStandbys(PostgresServers):
 
     def _names_for(self, leader: LabNode, followers: Sequence[LabNode]) -> str:
         """For which standbys a COMMIT on this primary waits, when these are there."""
-        if self._synchronous is not None:
-            return self._synchronous
+        if self.synchronous is not None:
+            return self.synchronous
         if not followers:
             return ""
         return f"FIRST 1 ({', '.join(node.name for node in self._nodes if node is not leader)})"
@@ -357,7 +421,7 @@ class PostgresStandbys(PostgresServers):
             return
         followers = [node for node in self._nodes if told.standbys.get(node.name, {}).get("state") == "streaming"]
         names = self._names_for(leader, followers)
-        if names != told.synchronous and followers:
+        if names != told.synchronous and (followers or self.synchronous is not None):
             self._point(leader, None, names=names)
 
     # ------------------------------------------------------------------ looking
@@ -410,5 +474,12 @@ class PostgresStandbys(PostgresServers):
     def _roles_held(self) -> Generator[None]:
         """Change roles alone: not beside another thread, another terminal, or the watcher that promotes."""
         assert self._place is not None  # noqa: S101
-        with exclusive(self._place / "roles.lock"):
+        if self._role_holder == threading.get_ident():
             yield
+            return
+        with exclusive(self._place / "roles.lock"):
+            self._role_holder = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._role_holder = None
