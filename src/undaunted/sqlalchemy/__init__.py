@@ -6,9 +6,13 @@ only through `undaunted.backend.directory`.
 
 from __future__ import annotations
 
+from undaunted.sqlalchemy.keys import key_table
 from undaunted.sqlalchemy.models import DeclarativeBase, SessionMixin
 from undaunted.sqlalchemy.session import AsyncSession, Session, async_sessionmaker, sessionmaker
+from undaunted.sqlalchemy.steps import attempts
+from undaunted.sqlalchemy.sweeps import sweep
 from undaunted.sqlalchemy.tokens import Token, token
+from undaunted.sqlalchemy.units import run_in_transaction, unit_of_work
 
 __all__ = [
     "AsyncSession",
@@ -17,6 +21,11 @@ __all__ = [
     "SessionMixin",
     "Token",
     "async_sessionmaker",
+    "attempts",
+    "key_table",
+    "run_in_transaction",
     "sessionmaker",
+    "sweep",
     "token",
+    "unit_of_work",
 ]

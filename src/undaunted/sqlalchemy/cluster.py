@@ -13,6 +13,7 @@ from undaunted.core.outage import Outage
 from undaunted.engine.guard import Guard
 from undaunted.sqlalchemy.errors import error_classes
 from undaunted.sqlalchemy.faults import classify
+from undaunted.sqlalchemy.settle import settle
 from undaunted.sqlalchemy.targets import DEFAULTS, cluster_of
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Cluster:
             classify=classify,
             errors=error_classes(),
             publish=context.publish,
+            settle=settle,
         )
         if settings.default:
             DEFAULTS.append(self.name)

@@ -1,0 +1,380 @@
+"""A unit of work and its attempts: each a fresh session, the key first, the COMMIT last.
+
+Everything here does its I/O as SQLAlchemy's sync session does, so that threads call it and coroutines call it beneath
+`AsyncSession.run_sync` (`undaunted.sqlalchemy.aio`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakSet
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+
+from undaunted.core.fault import Fault
+from undaunted.core.operation import Kind, Operation
+from undaunted.sqlalchemy.errors import CommitRolledBack, UnusableCluster
+from undaunted.sqlalchemy.faults import is_lost, sqlstate_of
+from undaunted.sqlalchemy.free import FreeKey
+from undaunted.sqlalchemy.keys import fresh_key, insert_key, table_of
+from undaunted.sqlalchemy.memory import Memory
+from undaunted.sqlalchemy.tokens import note_commit
+from undaunted.sqlalchemy.unitsessions import UnitSession
+
+if TYPE_CHECKING:
+    from contextvars import Token
+    from types import TracebackType
+
+    from sqlalchemy.engine import ExceptionContext
+
+    from undaunted.engine.call import Call
+    from undaunted.sqlalchemy.cluster import Cluster
+    from undaunted.sqlalchemy.unitsessions import AsyncUnitSession
+
+__all__ = ["Attempt", "Terms", "Unit", "joined"]
+
+_IN_FAILED_TRANSACTION = "25P02"
+
+
+class _UnitOperation(Operation):
+    """Whatever is declared, an unknown outcome is settled and not simply run again."""
+
+    @property
+    def is_repeatable(self) -> bool:
+        return False
+
+
+_WRITING = _UnitOperation(name="transaction", kind=Kind.UNIT_OF_WORK, settleable=True)
+_READING = Operation(name="transaction", kind=Kind.READ, needs_primary=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a unit of work was declared to be.
+
+    Attributes:
+        target: A base, a mapped class, or the name of a cluster.
+        key: How a lost COMMIT is settled.
+        readonly: Whether it only reads.
+        isolation: Its isolation level; None means that of the engine.
+    """
+
+    target: Any
+    key: Literal["row", "free"] = "row"
+    readonly: bool = False
+    isolation: str | None = None
+
+
+class Unit:
+    """One unit of work, all its attempts included.
+
+    Attributes:
+        cluster: Where it happens.
+        terms: What it was declared to be.
+        key: What stands in the table of keys once it has been applied.
+        table: That table.
+        memory: The objects from outside.
+        value: What the function returned in the attempt whose COMMIT was handed over last.
+        free: What shows whether that attempt was applied, where there is no key row.
+        is_handed_over: Whether any attempt has handed its COMMIT over.
+        is_async: Whether it is a coroutine function.
+        runs: Attempts so far.
+    """
+
+    __slots__ = ("cluster", "free", "is_async", "is_handed_over", "key", "memory", "runs", "table", "terms", "value")
+
+    def __init__(self, cluster: Cluster, terms: Terms, objects: list[object], *, is_async: bool) -> None:
+        if terms.key == "free" and not terms.readonly and not cluster.is_postgresql:
+            raise UnusableCluster(
+                f'Cluster {cluster.name!r} is no PostgreSQL, which key="free" needs: only there it is known when a '
+                'lost COMMIT has come to its end. Use key="row".'
+            )
+        self.cluster = cluster
+        self.terms = terms
+        self.is_async = is_async
+        self.key = fresh_key()
+        self.table = table_of(terms.target)
+        self.memory = Memory(objects)
+        self.runs = 0
+        self.is_handed_over = False
+        self.value: Any = None
+        self.free: FreeKey | None = None
+
+    @property
+    def operation(self) -> Operation:
+        """What the engine is told of it."""
+        return _READING if self.terms.readonly else _WRITING
+
+    @property
+    def has_key_row(self) -> bool:
+        """Whether each attempt inserts its key first."""
+        return self.terms.key == "row" and not self.terms.readonly
+
+    @property
+    def can_be_settled(self) -> bool:
+        """Whether anything shows what became of the attempt whose COMMIT was handed over last."""
+        return self.has_key_row or (self.free is not None and self.free.has_row)
+
+    def applied_before(self) -> Any:
+        """What the attempt had returned whose key stands in the table already."""
+        if not self.is_handed_over:
+            raise RuntimeError("a key that was made for this unit of work alone stands in the table of keys already")
+        note_commit(self.cluster.name)
+        return self.value
+
+
+class Attempt:
+    """One attempt of a unit of work: a context manager that gives its session.
+
+    Attributes:
+        unit: The unit.
+        call: Its guarded call.
+        session: The session; None before it was opened.
+        given: The same as a coroutine function gets it; None for a plain function.
+        value: What the function returned; set before the block ends.
+        free: What is noted for settling without a key row.
+        owner: The thread and the task that it runs in.
+    """
+
+    def __init__(self, unit: Unit, call: Call) -> None:
+        self.unit = unit
+        self.call = call
+        self.session: UnitSession | None = None
+        self.given: AsyncUnitSession | None = None
+        self.value: Any = None
+        self.free = FreeKey() if unit.terms.key == "free" and not unit.terms.readonly else None
+        self.owner = _owner()
+        self._noted: exc.DBAPIError | None = None
+        self._connection: sa.Connection | None = None
+        self._position: str | None = None
+        self._token: Token[Attempt | None] | None = None
+
+    @property
+    def opened(self) -> UnitSession:
+        """The session, behind `begin`."""
+        assert self.session is not None  # noqa: S101
+        return self.session
+
+    # -- begin ---------------------------------------------------------------------------------------
+
+    def __enter__(self) -> UnitSession:
+        terms = self.unit.terms
+        session = UnitSession(terms.target, readonly=terms.readonly, expire_on_commit=False)
+        try:
+            self.begin(session)
+        except BaseException:
+            self.drop()
+            raise
+        self.enter()
+        return session
+
+    def begin(self, session: UnitSession, /) -> None:
+        """Take a fresh session, put objects from outside back, and insert the key."""
+        unit = self.unit
+        self.call.subject = unit
+        self.session = session
+        session.undaunted_attempt = self
+        unit.runs += 1
+        if unit.runs > 1:
+            unit.memory.restore()
+        if unit.has_key_row or unit.terms.isolation is not None:
+            options = {} if unit.terms.isolation is None else {"isolation_level": unit.terms.isolation}
+            session.connection(execution_options=options)
+
+    def begun(self, connection: sa.Connection) -> None:
+        """A transaction has begun on a connection of the session: the first, or the next behind a rollback."""
+        unit = self.unit
+        cluster = unit.cluster
+        engine = connection.engine
+        if not unit.terms.readonly and not _is_writer_of(unit, engine):
+            raise exc.InvalidRequestError(
+                f"A statement in a unit of work on cluster {cluster.name!r} goes to another database, and nothing can "
+                "commit both together. Do that part in a unit of work of its own."
+            )
+        if _is_autocommit(connection):
+            raise UnusableCluster(
+                f"Cluster {cluster.name!r} has an AUTOCOMMIT engine (`options.isolation_level`), on which a unit of "
+                'work cannot be undone. Leave that option out, or give unit_of_work(..., isolation="READ COMMITTED").'
+            )
+        _listen(engine)
+        self._connection = connection
+        if self.free is not None:
+            self.free.begun(connection)
+        if unit.has_key_row:
+            self._position = insert_key(connection, unit.table, unit.key)
+
+    def enter(self) -> None:
+        """From here on the function runs, and units within it belong to this one."""
+        self._token = _CURRENT.set(self)
+
+    # -- end -----------------------------------------------------------------------------------------
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()
+        if error is None:
+            try:
+                self.commit()
+            except Exception as failed:
+                self.close()
+                if (meant := self.meaning_of(failed)) is not failed:
+                    raise meant  # noqa: B904  # its own cause says more
+                raise
+            except BaseException:
+                self.drop()
+                raise
+            self.close()
+            self.committed()
+        elif not isinstance(error, Exception):
+            self.drop()
+        else:
+            self.close()
+            if (meant := self.meaning_of(error)) is not error:
+                raise meant
+
+    def leave(self) -> None:
+        """The function has come to its end."""
+        if self._token is not None:
+            _CURRENT.reset(self._token)
+            self._token = None
+
+    def commit(self) -> None:
+        """Commit, unless it is known to be in vain."""
+        if self._noted is not None and is_lost(self._noted):
+            raise self._noted  # it was caught, in a savepoint perhaps; the transaction went with the connection
+        self.unit.value = self.value
+        self.unit.free = self.free
+        self.unit.is_handed_over = True
+        self.opened.undaunted_commit()
+
+    def committed(self) -> None:
+        """Keep the books of a COMMIT that was answered."""
+
+    def close(self) -> None:
+        """Give the connection back; what fails with that is of no interest to anybody any more.
+
+        A lost attempt's objects stay as they are, since it may turn out to have been applied.
+        """
+        if self.session is not None:
+            with contextlib.suppress(Exception):
+                self.session.undaunted_close()
+        self._connection = None
+
+    def drop(self) -> None:
+        """Throw the connection away, without a word to the server: nothing may wait now, and nothing is run again."""
+        if self.session is not None:
+            with contextlib.suppress(Exception):
+                self.session.undaunted_invalidate()
+        self._connection = None
+        self.unit.memory.restore()
+
+    def rolled_back(self) -> None:
+        """The function has undone what it had done, and with it whatever went wrong until then."""
+        self._noted = None
+        if self.free is not None:
+            self.free.forget()
+
+    # -- errors --------------------------------------------------------------------------------------
+
+    def note(self, context: ExceptionContext) -> None:
+        """Note what a statement of this attempt has failed with."""
+        error = context.sqlalchemy_exception
+        if not isinstance(error, exc.DBAPIError) or context.connection is not self._connection:
+            return
+        if sqlstate_of(error) != _IN_FAILED_TRANSACTION:
+            self._noted = error
+
+    def meaning_of(self, error: Exception) -> Exception:
+        """The error to judge: where the function met one of the database's and raised its own, that of the database.
+
+        A wrong request is the function's business, so there its own error is what counts.
+        """
+        noted = self._noted
+        if noted is None or noted is error or not _follows(error, noted):
+            return error
+        fault = self.call.guard.classify(noted, self.call).fault
+        return error if fault is Fault.PERMANENT else noted
+
+
+_CURRENT: ContextVar[Attempt | None] = ContextVar("undaunted_sqlalchemy_attempt", default=None)
+
+
+def joined(cluster: Cluster, terms: Terms) -> Attempt | None:
+    """The attempt that runs here, where a unit of these terms is to become part of it; else None.
+
+    Raises:
+        InvalidRequestError: It would have to, and cannot.
+    """
+    attempt = _CURRENT.get()
+    if attempt is None or attempt.unit.cluster is not cluster or attempt.owner != _owner():
+        return None
+    outer = attempt.unit.terms
+    if outer.readonly and not terms.readonly:
+        raise exc.InvalidRequestError(
+            "A unit of work that writes was called within a readonly one of the same cluster, whose transaction it "
+            "would be part of. Take readonly=True away from the outer one."
+        )
+    if terms.isolation is not None and terms.isolation != outer.isolation:
+        raise exc.InvalidRequestError(
+            f"A unit of work with isolation {terms.isolation!r} was called within one that has another, and is part of "
+            "its transaction. Declare that isolation for the outer one."
+        )
+    return attempt
+
+
+def _owner() -> tuple[int, object]:
+    """Who runs here: neither another thread nor another task may use a session that is in use."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return threading.get_ident(), task
+
+
+_LISTENED: WeakSet[sa.Engine] = WeakSet()
+
+
+def _listen(engine: sa.Engine) -> None:
+    if engine not in _LISTENED:
+        _LISTENED.add(engine)
+        event.listen(engine, "handle_error", _note)
+
+
+def _note(context: ExceptionContext) -> None:
+    attempt = _CURRENT.get()
+    if attempt is not None:
+        attempt.note(context)
+
+
+def _is_writer_of(unit: Unit, engine: sa.Engine) -> bool:
+    writer = unit.cluster.async_writer.sync_engine if unit.is_async else unit.cluster.writer
+    return engine.pool is writer.pool
+
+
+def _is_autocommit(connection: sa.Connection) -> bool:
+    declared = connection.get_execution_options().get("isolation_level")
+    if declared is None:
+        declared = getattr(connection.dialect, "_on_connect_isolation_level", None)
+    return declared == "AUTOCOMMIT" or getattr(connection.connection.dbapi_connection, "autocommit", None) is True
+
+
+def _follows(error: BaseException, noted: BaseException) -> bool:
+    """Whether an error is nothing but the consequence of an earlier one."""
+    if isinstance(error, (CommitRolledBack, exc.PendingRollbackError)):
+        return True
+    if isinstance(error, exc.DBAPIError):
+        return sqlstate_of(error) == _IN_FAILED_TRANSACTION
+    seen = error
+    for _ in range(20):  # a chain may be a ring
+        before = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+        if before is None or before is noted:
+            return before is noted
+        seen = before
+    return False

@@ -1,0 +1,129 @@
+"""The table of keys: one row a unit of work, in its own transaction, so that it is there exactly when the unit is.
+
+The key is inserted first. While the COMMIT of an earlier attempt is still on its way, the same key waits for it in the
+unique index; so the insert answers what no look could: taken means that the earlier attempt has been applied, and free
+means that it never will be.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from undaunted.sqlalchemy.errors import UnusableCluster
+from undaunted.sqlalchemy.faults import sqlstate_of
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql.dml import ReturningInsert
+
+__all__ = ["TABLE", "KeyTableMissing", "KeyTaken", "fresh_key", "insert_key", "key_table", "least_key", "table_of"]
+
+TABLE = "undaunted_keys"
+
+_UNDEFINED_TABLE = "42P01"
+_MYSQL_NO_SUCH_TABLE = 1146
+_VERSION_AND_VARIANT = (7 << 76) | (2 << 62)
+_RANDOM_BITS = (0xFFF << 64) | ((1 << 62) - 1)
+
+_UNNAMED = sa.MetaData()
+"""For units of work whose target is the name of a cluster, not a class."""
+
+_INSERTS: WeakKeyDictionary[sa.Table, tuple[sa.Insert, ReturningInsert[Any]]] = WeakKeyDictionary()
+
+
+class KeyTableMissing(UnusableCluster, exc.ProgrammingError):
+    """The table of keys is missing. Create it, as ``Base.metadata.create_all(engine)`` does, or by a migration."""
+
+
+class KeyTaken(Exception):
+    """The key is in the table: an earlier attempt of this unit of work has been applied. Raised to nobody else."""
+
+
+def key_table(metadata: sa.MetaData) -> sa.Table:
+    """The table ``undaunted_keys`` of this metadata, made on the first call, so that ``create_all`` and Alembic see it.
+
+    Bases and mixins of `undaunted.sqlalchemy` call this themselves; it is for any other metadata. Each row is about 50
+    bytes, written by a unit of work and swept away after `keys.keep`.
+    """
+    name = TABLE if metadata.schema is None else f"{metadata.schema}.{TABLE}"
+    found = metadata.tables.get(name)
+    if found is not None:
+        return found
+    return sa.Table(
+        TABLE,
+        metadata,
+        sa.Column("key", sa.Uuid(), primary_key=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        comment="Units of work that have been applied; swept by age.",
+    )
+
+
+def table_of(target: Any) -> sa.Table:
+    """The table of keys for a base, a mapped class, or the name of a cluster."""
+    metadata: object = getattr(target, "metadata", None)
+    return key_table(metadata if isinstance(metadata, sa.MetaData) else _UNNAMED)
+
+
+def fresh_key() -> uuid.UUID:
+    """A key that no other unit of work has: a UUID of version 7, so that keys of one time stand together."""
+    return uuid.UUID(int=_at(time.time()) | int.from_bytes(os.urandom(10), "big") & _RANDOM_BITS)
+
+
+def least_key(at_s: float) -> uuid.UUID:
+    """The least key of a moment, given in seconds of `time.time`."""
+    return uuid.UUID(int=_at(at_s))
+
+
+def _at(at_s: float) -> int:
+    return (int(at_s * 1000) & 0xFFFF_FFFF_FFFF) << 80 | _VERSION_AND_VARIANT
+
+
+def insert_key(connection: sa.Connection, table: sa.Table, key: uuid.UUID) -> str | None:
+    """Insert the key; waits while an earlier transaction with the same key is still undecided.
+
+    Returns:
+        Where the log stands, in PostgreSQL's own form; None for any other database.
+
+    Raises:
+        KeyTaken: It is there already.
+        KeyTableMissing: There is no such table.
+    """
+    statements = _INSERTS.get(table)
+    if statements is None:
+        insert = table.insert()
+        statements = _INSERTS[table] = (insert, insert.returning(sa.func.pg_current_wal_insert_lsn()))
+    try:
+        if connection.dialect.name == "postgresql":
+            return str(connection.execute(statements[1], {"key": key}).scalar_one())
+        connection.execute(statements[0], {"key": key})
+    except exc.IntegrityError as error:
+        raise KeyTaken from error
+    except exc.DBAPIError as error:
+        if is_table_missing(error):
+            raise KeyTableMissing(
+                f"The database has no table {table.fullname!r}, into which each unit of work writes a key first. "
+                'Create it by Base.metadata.create_all(engine) or a migration, or use unit_of_work(..., key="free"). '
+                "Metadata of other bases gets it by undaunted.sqlalchemy.key_table(metadata)."
+            ) from error
+        raise
+    return None
+
+
+def is_table_missing(error: exc.DBAPIError) -> bool:
+    """Whether a statement failed since its table is not there."""
+    state = sqlstate_of(error)
+    if state is not None:
+        return state == _UNDEFINED_TABLE
+    orig = error.orig
+    if orig is None or not orig.args:
+        return False
+    if orig.args[0] == _MYSQL_NO_SUCH_TABLE:
+        return True
+    # SQLite has no code for it but the general one.
+    return type(orig).__module__ == "sqlite3" and str(orig.args[0]).startswith("no such table")

@@ -1,0 +1,172 @@
+"""Objects in memory, as they were before a unit of work began, so that it can begin again from there.
+
+A rollback undoes what the server did, not what the program did to its objects: a new object that was flushed keeps the
+primary key that the server gave it, and would be inserted under it again, although the server may have given it to
+another row since. So each new object that came from outside is put back before the unit runs again, and when it has
+failed for good. What a session has loaded belongs to that session, and no unit takes it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import exc, orm
+from sqlalchemy.orm.collections import collection_adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sqlalchemy.orm import InstanceState
+
+__all__ = ["Memory", "check_arguments", "refuse_detached", "refuse_other_session"]
+
+_STATE = "_sa_instance_state"
+
+
+class Memory:
+    """What the new objects of one unit of work, that came from outside, looked like before it."""
+
+    __slots__ = ("_restorers",)
+
+    def __init__(self, objects: Iterable[object] = ()) -> None:
+        # Weak, since what the unit makes itself is remembered as well, and goes with its session.
+        self._restorers: WeakKeyDictionary[InstanceState[Any], Callable[[InstanceState[Any], object], None]]
+        self._restorers = WeakKeyDictionary()
+        for each in objects:
+            self.remember(each)
+
+    def remember(self, instance: object) -> None:
+        """Keep a new object as it is now, unless it is known already."""
+        state: InstanceState[Any] = orm.attributes.instance_state(instance)
+        if state.key is None and state not in self._restorers:
+            self._restorers[state] = _captured(state)
+
+    def restore(self) -> None:
+        """Put every object back that is still there."""
+        for state, restorer in list(self._restorers.items()):
+            instance = state.obj()
+            if instance is not None:
+                orm.make_transient(instance)
+                restorer(state, instance)
+
+
+def _captured(state: InstanceState[Any]) -> Callable[[InstanceState[Any], object], None]:
+    """What puts an object back to what it is now, in place; holds nothing of the object itself."""
+    values = {name: _copied(value) for name, value in state.dict.items() if name != _STATE}
+    history = dict(state.committed_state)
+    was_modified = state.modified
+
+    def restore(state: InstanceState[Any], instance: object) -> None:
+        found = orm.attributes.instance_dict(instance)
+        restored = {name: put_back() for name, put_back in values.items()}
+        for name in [name for name in found if name != _STATE]:
+            del found[name]
+        found.update(restored)
+        state.committed_state.clear()
+        state.committed_state.update(history)
+        state.modified = was_modified
+
+    return restore
+
+
+def _copied(value: Any) -> Callable[[], Any]:
+    """A function that puts `value` back to what it is now, in place, and returns it."""
+    adapter = collection_adapter(value) if hasattr(value, "_sa_adapter") else None
+    if adapter is not None:
+        members = list(adapter)
+
+        def refill() -> Any:
+            adapter.clear_without_event()
+            for member in members:
+                adapter.append_without_event(member)
+            return value
+
+        return refill
+    if isinstance(value, dict):
+        return _copied_dict(value)
+    if isinstance(value, list):
+        return _copied_list(value)
+    return lambda: value
+
+
+def _copied_dict(value: Any) -> Callable[[], Any]:
+    plain: Any = dict
+    items = {name: _copied(each) for name, each in value.items()}
+
+    def rewrite() -> Any:
+        plain.clear(value)  # not the value's own, which may tell its parent of a change
+        plain.update(value, {name: put_back() for name, put_back in items.items()})
+        return value
+
+    return rewrite
+
+
+def _copied_list(value: Any) -> Callable[[], Any]:
+    plain: Any = list
+    entries = [_copied(each) for each in value]
+
+    def rewrite() -> Any:
+        plain.__setitem__(value, slice(None), [put_back() for put_back in entries])
+        return value
+
+    return rewrite
+
+
+def check_arguments(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[object]:
+    """The mapped objects that a function is given, and that belong to no session.
+
+    These are its arguments, what it closes over, its own object, and what is one level down in lists, tuples, sets and
+    dicts among them.
+
+    Raises:
+        InvalidRequestError: An argument belongs to a session.
+    """
+    found: list[object] = []
+    for item in _with_members((getattr(function, "__self__", None), *args, *kwargs.values())):
+        if _is_mapped(item):
+            if orm.object_session(item) is not None:
+                refuse_other_session(item)
+            found.append(item)
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _is_filled(cell)]
+    found.extend(item for item in _with_members(cells) if _is_mapped(item) and orm.object_session(item) is None)
+    return found
+
+
+def _with_members(candidates: Iterable[Any]) -> Iterator[Any]:
+    for candidate in candidates:
+        yield candidate
+        if isinstance(candidate, dict):
+            yield from candidate.values()
+        elif isinstance(candidate, (list, tuple, set, frozenset)):
+            yield from candidate
+
+
+def _is_mapped(item: Any) -> bool:
+    attributes: object = getattr(item, "__dict__", None)  # not hasattr, to which a stand-in may always say yes
+    return isinstance(attributes, dict) and _STATE in attributes
+
+
+def refuse_other_session(instance: object) -> None:
+    """Raise for an object that a session outside of the unit of work holds."""
+    raise exc.InvalidRequestError(
+        f"A {type(instance).__name__} that belongs to another session was given to a unit of work, which could not "
+        "put it back before it runs again. Give it the primary key and use session.get(), or take the object out of "
+        "its session (session.expunge(obj)) and use what session.merge(obj) returns."
+    )
+
+
+def refuse_detached(instance: object) -> None:
+    """Raise for an object that was loaded or stored before, and is added to the session of a unit of work."""
+    raise exc.InvalidRequestError(
+        f"A {type(instance).__name__} that was loaded outside of the unit of work was added to its session. Changes "
+        "of it would be lost when the unit runs again: use what session.merge(obj) returns, which takes them over."
+    )
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018  # an empty cell raises
+    except ValueError:
+        return False
+    return True
