@@ -126,7 +126,8 @@ def _sign_of_driver(orig: Any) -> Sign | None:
     code = sqlstate_of(orig)
     if code is not None:
         return SQLSTATES.get(code)
-    number: object = next(iter(getattr(orig, "args", ())), None)
+    args: tuple[object, ...] = getattr(orig, "args", ())
+    number = args[0] if args else None
     if isinstance(number, int):
         return MYSQL.get(number)
     result: object = getattr(orig, "sqlite_errorcode", None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Sight:
             it does not know.
         system_identifier: What all nodes of one cluster share.
         server_version: Such as ``150018``.
+        waits_for_standby: Whether a COMMIT there waits for a synchronous standby, and none follows it.
         asked_s: When the question was sent.
         answered_s: When the answer came; None when none came.
         latency_s: Seconds between the two.
@@ -41,10 +42,15 @@ class Sight:
     fork_lsn: int | None = None
     system_identifier: int | None = None
     server_version: int | None = None
+    waits_for_standby: bool = False
     asked_s: float | None = None
     answered_s: float | None = None
     latency_s: float | None = None
     error: str | None = None
+
+    def known_as(self, system_identifier: int | None, server_version: int) -> Sight:
+        """The same with what a node says once, when it is connected to."""
+        return replace(self, system_identifier=system_identifier, server_version=server_version)
 
     @property
     def is_up(self) -> bool:

@@ -63,12 +63,12 @@ def test_another_database_than_postgresql_has_no_nodes() -> None:
 
 
 def test_a_heartbeat_that_leaves_no_room_for_a_late_answer() -> None:
-    with pytest.raises(ConfigurationError, match="give twice the interval, 0.4 s"):
+    with pytest.raises(ConfigurationError, match=r"give twice the interval, 0.4 s"):
         ledger("postgresql://app@pg1/ledger", heartbeat={"timeout": 0.3})
 
 
 def test_options_of_create_engine_that_a_setting_decides() -> None:
-    with pytest.raises(ConfigurationError, match="this option is set by undaunted itself; set clusters.ledger.pool.si"):
+    with pytest.raises(ConfigurationError, match=r"this option is set by undaunted itself; set clusters.ledger.pool.si"):
         ledger("postgresql://app@pg1/ledger", options={"pool_size": 3})
     assert ledger("postgresql://app@pg1/ledger", options={"echo": True}).options == {"echo": True}
 
