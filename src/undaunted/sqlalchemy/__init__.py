@@ -6,7 +6,18 @@ only through `undaunted.backend.directory`.
 
 from __future__ import annotations
 
-from undaunted.sqlalchemy.keys import key_table
+from undaunted.sqlalchemy.engines import async_engine, engine
+from undaunted.sqlalchemy.errors import (
+    BudgetExhausted,
+    CommitRolledBack,
+    CredentialsRefused,
+    DeadlineExceeded,
+    Exhausted,
+    NoNodeAvailable,
+    OutcomeUnknown,
+    UnusableCluster,
+)
+from undaunted.sqlalchemy.keys import KeyTableMissing, key_table
 from undaunted.sqlalchemy.models import DeclarativeBase, SessionMixin
 from undaunted.sqlalchemy.session import AsyncSession, Session, async_sessionmaker, sessionmaker
 from undaunted.sqlalchemy.steps import attempts
@@ -16,12 +27,23 @@ from undaunted.sqlalchemy.units import run_in_transaction, unit_of_work
 
 __all__ = [
     "AsyncSession",
+    "BudgetExhausted",
+    "CommitRolledBack",
+    "CredentialsRefused",
+    "DeadlineExceeded",
     "DeclarativeBase",
+    "Exhausted",
+    "KeyTableMissing",
+    "NoNodeAvailable",
+    "OutcomeUnknown",
     "Session",
     "SessionMixin",
     "Token",
+    "UnusableCluster",
+    "async_engine",
     "async_sessionmaker",
     "attempts",
+    "engine",
     "key_table",
     "run_in_transaction",
     "sessionmaker",
