@@ -24,6 +24,7 @@ from undaunted.sqlalchemy.links import Links
 from undaunted.sqlalchemy.listeners import Listeners
 from undaunted.sqlalchemy.making import Maker
 from undaunted.sqlalchemy.monitor import Monitor
+from undaunted.sqlalchemy.settle import settle
 from undaunted.sqlalchemy.targets import DEFAULTS, cluster_of
 from undaunted.sqlalchemy.urls import libpq_parameters
 from undaunted.sqlalchemy.watch import Watch
@@ -65,6 +66,7 @@ class Cluster:
             publish=context.publish,
             diagnose=self._diagnose,
             renew=self._renew,
+            settle=settle,
         )
         self._url = _url_of(self.name, settings)
         self._options = {
