@@ -80,11 +80,13 @@ class Reader:
         """
         needed, is_known = self._needed()
         primary = self._primary(needed, avoid)
-        if reads == "primary" or (reads == "fallback" and primary is not None):
+        if primary is not None and reads in ("primary", "fallback"):
             return primary
-        replicas = self.cluster.readers(after=needed, avoid=avoid) if is_known else []
-        if self._seen_s is not None:
-            replicas = [self.node] if self.node in replicas else self._caught_up(needed, avoid) if is_known else []
+        replicas = self.cluster.readers(after=needed, avoid=avoid)  # which has the monitors begin, where they have not
+        if not is_known:
+            replicas = []
+        elif self._seen_s is not None:
+            replicas = [self.node] if self.node in replicas else self._caught_up(needed, avoid)
         nearest: Sequence[str] = ()
         if reads == "any":
             sights = [sight for sight in self.cluster.sights() if sight.latency_s is not None]

@@ -16,23 +16,33 @@ if TYPE_CHECKING:
 __all__ = ["class_of", "is_change", "is_plain_select", "is_reading", "mapper_of"]
 
 _READS = re.compile(r"\s*(?:select|values|table|show|explain|with)\b", re.IGNORECASE)
+_PLAIN = re.compile(r"\s*(?:select|values|table|show)\b(?!.*\b(?:for|into)\b)", re.IGNORECASE | re.DOTALL)
 
 
 def is_plain_select(clause: Any) -> bool:
-    """Whether it is a SELECT that neither changes nor locks anything, as far as it tells; text tells nothing."""
-    return (
-        getattr(clause, "is_select", False)
-        and not getattr(clause, "is_text", False)
-        and getattr(clause, "_for_update_arg", None) is None
-    )
+    """Whether it is a SELECT that neither changes nor locks anything, as far as it tells.
+
+    A function that it calls may do both; that shows nowhere.
+    """
+    if isinstance(clause, sa.Select) or (text := _text_of(clause)) is None:
+        return getattr(clause, "is_select", False) and getattr(clause, "_for_update_arg", None) is None
+    return _PLAIN.match(text) is not None
 
 
 def is_reading(clause: Any) -> bool:
     """Whether it leaves nothing behind in its transaction, such as a setting made by ``SET LOCAL``."""
-    if isinstance(clause, sa.TextClause):
-        return _READS.match(clause.text) is not None
-    element = getattr(clause, "element", None)  # of select(X).from_statement(...)
-    return bool(getattr(clause, "is_select", False)) or (element is not None and is_reading(element))
+    if isinstance(clause, sa.Select) or (text := _text_of(clause)) is None:
+        return bool(getattr(clause, "is_select", False))
+    return _READS.match(text) is not None
+
+
+def _text_of(clause: Any) -> str | None:
+    """The text that an application has written itself; None where SQLAlchemy makes the statement."""
+    while not isinstance(clause, sa.TextClause):
+        clause = getattr(clause, "element", None)  # of text(...).columns(...), and of select(X).from_statement(...)
+        if clause is None:
+            return None
+    return clause.text
 
 
 def is_change(clause: Any) -> bool:

@@ -135,6 +135,7 @@ def await_token(cluster: Cluster, commit: Commit | None, sleep: Callable[[float]
     if commit is None:
         return None
     ends_s = time.monotonic() + remaining_s(cluster.guard.policy.deadline_s)
+    cluster.readers(after=None)  # which has the monitors begin: in a forked child they have not yet
     if commit.position(cluster) is None and cluster.primary is not None:
         cluster.suspect(cluster.primary)  # which has its monitor ask now
     while commit.position(cluster) is None:
