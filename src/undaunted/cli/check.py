@@ -6,7 +6,7 @@ import json
 
 import click
 
-from undaunted.cli.backends import NODES_CAN_BE_ASKED, part
+from undaunted.cli.backends import NODES_CAN_BE_ASKED, NODES_CAN_ONLY_BE_CHECKED, part
 from undaunted.config import ClusterSettings, load
 from undaunted.errors import ConfigurationError, Problem
 
@@ -49,7 +49,7 @@ def _chosen(names: tuple[str, ...], file: str | None) -> list[ClusterSettings]:
 
 
 def _problems_of(cluster: ClusterSettings) -> list[Problem]:
-    if cluster.backend not in NODES_CAN_BE_ASKED:
+    if cluster.backend not in {*NODES_CAN_BE_ASKED, *NODES_CAN_ONLY_BE_CHECKED}:
         return []
     found: list[Problem] = part(cluster.backend, "check").check(cluster)
     return found

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from undaunted.config import SQLAlchemySettings
     from undaunted.sqlalchemy.watch import Watch
 
-__all__ = ["Monitor", "sight_of"]
+__all__ = ["LOOK", "WHO", "WHO_PLAINLY", "Monitor", "sight_of"]
 
 _LOG = logging.getLogger("undaunted.sqlalchemy")
 
 WHO = b"SELECT (SELECT system_identifier FROM pg_control_system()), pg_postmaster_start_time()"
-_WHO_PLAINLY = b"SELECT NULL, pg_postmaster_start_time()"
+WHO_PLAINLY = b"SELECT NULL, pg_postmaster_start_time()"
 """For a role that was forbidden to ask."""
 
 LOOK = b"""
@@ -43,7 +43,7 @@ SELECT pg_is_in_recovery(),
   ELSE NOT EXISTS (SELECT FROM pg_stat_get_wal_senders()
     WHERE sync_state IS NULL OR sync_state IN ('sync', 'quorum')) END
 """
-"""What a node is asked, as any role may; one without pg_monitor sees less of standbys, and is told so by `check`."""
+"""What a node is asked, as any role may; one without pg_monitor learns later that a standby follows a new primary."""
 
 _PAGE = 8192
 _PAGE_HEADERS = (24, 40)
@@ -206,7 +206,7 @@ class Monitor:
         except Refused as error:
             if error.sqlstate is None:
                 raise
-            identifier, started = wire.ask(_WHO_PLAINLY, ends_s)
+            identifier, started = wire.ask(WHO_PLAINLY, ends_s)
         before, self._who = self._who[1], (None if identifier is None else int(identifier), started)
         self._has_restarted = before is not None and before != started
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from undaunted import events
 from undaunted.sqlalchemy.choice import (
+    Choice,
     choose_primary,
     choose_replicas,
     identity_of,
@@ -61,6 +62,7 @@ class Watch:
         self.newest = 0
         self.identity: int | None = None
         self.contested: tuple[str, ...] = ()
+        self._claimed: tuple[tuple[str, ...], float] | None = None
         self._acknowledged: tuple[Token, float] | None = None
         self._was_primary: str | None = None
         self._lost_s: float | None = None
@@ -172,7 +174,7 @@ class Watch:
                 self._epochs[each] += 1
             told += self._of_node(before, seen)
             replaced = self._choose(told)
-            if replaced is not None and replaced not in to_cut and self.primary is not None:
+            if replaced is not None and replaced not in to_cut and self._is_deposed(replaced):
                 to_cut.append(replaced)  # what is not finished there must not be finished there any more
                 self._epochs[replaced] += 1
             self._of_outage(told)
@@ -210,12 +212,22 @@ class Watch:
             sights = self.sights()
         self.newest = newest_timeline(sights, self.newest)
         choice = choose_primary(sights, current=self.primary or self._was_primary, newest=self.newest)
+        self._of_claimants(choice, told)
+        return self._replace_primary(choice.primary, told)
+
+    def _of_claimants(self, choice: Choice, told: list[events.Event]) -> None:
+        """Tell of two nodes that take writes; one that has just been frozen or killed does so no more."""
         if len(choice.claimants) < 2:
+            self._claimed = None
             self.contested = ()
-        elif choice.claimants != self.contested:
+            return
+        if self._claimed is None or self._claimed[0] != choice.claimants:
+            self._claimed = (choice.claimants, time.monotonic())
+        if self.contested != choice.claimants and all(
+            (self._sights[address].asked_s or 0.0) >= self._claimed[1] for address in choice.claimants
+        ):
             self.contested = choice.claimants
             told.append(self._event(events.TwoPrimaries, nodes=choice.claimants, chosen=choice.primary))
-        return self._replace_primary(choice.primary, told)
 
     def _replace_primary(self, after: str | None, told: list[events.Event]) -> str | None:
         before = self.primary
@@ -239,6 +251,14 @@ class Watch:
             )
         self._lost_s = None
         return before
+
+    def _is_deposed(self, address: str) -> bool:
+        """Whether a node that was primary is known to be it no more: another one is, or it is behind a promotion.
+
+        The second is known first, where a standby tells of the new timeline before the promoted node does.
+        """
+        timeline = self._sights[address].timeline
+        return self.primary is not None or (timeline is not None and timeline < self.newest)
 
     def _of_node(self, before: Sight, seen: Sight) -> list[events.Event]:
         if seen.is_up and not before.is_up:
