@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
+from undaunted.sqlalchemy.links import KEY
+
 if TYPE_CHECKING:
     from sqlalchemy.orm import Mapper, Session
 
 __all__ = ["FreeKey"]
 
-_NODE = "undaunted.node"
 _TOLERANCE_S = 0.5
 """How far the rates of two clocks may differ within a unit of work."""
 
@@ -57,7 +58,7 @@ class FreeKey:
         driver: Any = connection.connection.driver_connection
         info = getattr(driver, "info", None)
         self._pid = int(getattr(info, "backend_pid", 0) or 0)
-        self._node = connection.info.get(_NODE)
+        self._node = _node_of(connection)
         self._began_s = time.monotonic()
 
     def flushing(self, session: Session) -> None:
@@ -88,7 +89,7 @@ class FreeKey:
 
     def ask(self, connection: sa.Connection) -> bool | None:
         """Whether the attempt was applied; None while its transaction may still be running."""
-        if connection.info.get(_NODE) == self._node and self._is_running(connection):
+        if _node_of(connection) == self._node and self._is_running(connection):
             return None
         assert self._mapper is not None  # noqa: S101  # `has_row` was asked
         assert self._known is not None  # noqa: S101
@@ -112,6 +113,11 @@ class FreeKey:
         if is_idle:
             connection.execute(_TERMINATE, {"pid": self._pid})
         return True
+
+
+def _node_of(connection: sa.Connection) -> str | None:
+    link = connection.info.get(KEY)
+    return None if link is None else link.node
 
 
 def _is_made_here(instance: object, mapper: Mapper[Any]) -> bool:
