@@ -10,7 +10,7 @@ from tests.integration.sqlalchemy.sides import Plain
 from tests.integration.sqlalchemy.tables import Tables, define, make_tables
 
 import undaunted
-from undaunted.sqlalchemy.models import DeclarativeBase
+from undaunted.sqlalchemy import DeclarativeBase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

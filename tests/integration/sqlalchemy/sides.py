@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.orm import Session as PlainSession
 
+from undaunted.sqlalchemy import Session, unit_of_work
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -139,11 +141,8 @@ class Undaunted:
     """
 
     def __init__(self, tables: Tables) -> None:
-        from undaunted.sqlalchemy import Session, unit_of_work
-
         self._do = Bodies(tables)
         self._base = tables.Base
-        self._session: Any = Session
         self._entry = unit_of_work(tables.Base)(self._do.add_entry)
         self._note = unit_of_work(tables.Base, key="free")(self._do.add_note)
         self._count = unit_of_work(tables.Base)(self._do.add_one)
@@ -158,11 +157,11 @@ class Undaunted:
         return self._count(name)
 
     def get(self, k: int) -> Done:
-        with self._session(self._base, readonly=True) as session:
+        with Session(self._base, readonly=True) as session:
             return self._do.read(session, k)
 
     def own(self, mark: str) -> Done:
-        with self._session(self._base, readonly=True) as session:
+        with Session(self._base, readonly=True) as session:
             return self._do.look(session, mark)
 
     def stop(self) -> None:
