@@ -27,6 +27,7 @@ from undaunted.sqlalchemy.monitor import Monitor
 from undaunted.sqlalchemy.settle import settle
 from undaunted.sqlalchemy.targets import DEFAULTS, cluster_of
 from undaunted.sqlalchemy.urls import libpq_parameters
+from undaunted.sqlalchemy.waiting import pause
 from undaunted.sqlalchemy.watch import Watch
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Cluster:
             diagnose=self._diagnose,
             renew=self._renew,
             settle=settle,
+            sleep=pause,
         )
         self._url = _url_of(self.name, settings)
         self._options = {

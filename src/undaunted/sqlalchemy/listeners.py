@@ -154,9 +154,10 @@ class Listeners:
         """Whether the connection must be given up, although the driver finds nothing wrong with it."""
         sign = SQLSTATES.get(sqlstate_of(error) or "")
         if sign is Sign.DEMOTED:
-            # Also what a transaction gets that was declared read-only, and then the node is what it should be.
+            # Also what a transaction gets that was declared read-only, or was sent to a replica, and then the node is
+            # what it should be.
             pgconn = link.pgconn
-            return (
+            return link.for_writes and (
                 pgconn.parameter_status(b"in_hot_standby") == b"on"
                 or pgconn.parameter_status(b"default_transaction_read_only") == b"on"
             )
