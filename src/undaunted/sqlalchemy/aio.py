@@ -9,7 +9,7 @@ from undaunted.engine import aio
 from undaunted.sqlalchemy import sweeps
 from undaunted.sqlalchemy.attempt import Attempt, Unit, joined
 from undaunted.sqlalchemy.keys import KeyTaken
-from undaunted.sqlalchemy.memory import check_arguments
+from undaunted.sqlalchemy.memory import mapped_arguments
 from undaunted.sqlalchemy.targets import cluster_of
 from undaunted.sqlalchemy.units import complete, gave_up
 from undaunted.sqlalchemy.unitsessions import AsyncUnitSession
@@ -96,7 +96,7 @@ async def run_unit(
     outer = joined(cluster, work.terms)
     if outer is not None:
         return await function(*args[:position], session_of(outer), *args[position:], **kwargs)
-    unit = Unit(cluster, work.terms, check_arguments(function, args, kwargs), is_async=True)
+    unit = Unit(cluster, work.terms, mapped_arguments(function, args, kwargs), is_async=True)
 
     async def body(call: Call) -> Any:
         attempt = AsyncAttempt(unit, call)

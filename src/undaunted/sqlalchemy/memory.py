@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import InstanceState
 
-__all__ = ["Memory", "check_arguments", "refuse_detached", "refuse_other_session"]
+__all__ = ["Memory", "mapped_arguments", "refuse_detached", "refuse_other_session"]
 
 _STATE = "_sa_instance_state"
 
@@ -113,7 +113,7 @@ def _copied_list(value: Any) -> Callable[[], Any]:
     return rewrite
 
 
-def check_arguments(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[object]:
+def mapped_arguments(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[object]:
     """The mapped objects that a function is given, and that belong to no session.
 
     These are its arguments, what it closes over, its own object, and what is one level down in lists, tuples, sets and

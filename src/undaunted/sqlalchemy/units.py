@@ -15,7 +15,7 @@ from undaunted.sqlalchemy import declared, sweeps
 from undaunted.sqlalchemy.attempt import Attempt, Terms, Unit, joined
 from undaunted.sqlalchemy.errors import OutcomeUnknown
 from undaunted.sqlalchemy.keys import KeyTaken
-from undaunted.sqlalchemy.memory import check_arguments
+from undaunted.sqlalchemy.memory import mapped_arguments
 from undaunted.sqlalchemy.targets import cluster_of
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def _run_unit(
     outer = joined(cluster, work.terms)
     if outer is not None:
         return function(*args[:position], outer.opened, *args[position:], **kwargs)
-    unit = Unit(cluster, work.terms, check_arguments(function, args, kwargs), is_async=False)
+    unit = Unit(cluster, work.terms, mapped_arguments(function, args, kwargs), is_async=False)
 
     def body(call: Call) -> Any:
         attempt = Attempt(unit, call)
