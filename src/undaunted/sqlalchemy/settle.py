@@ -57,7 +57,7 @@ def _settle(call: Call, unit: Unit) -> Any:
             break
         call.guard.sleep(delay_s)
         tries += 1
-    return UNDECIDED
+    return _undecided(call)
 
 
 async def _settle_async(call: Call, unit: Unit) -> Any:
@@ -75,7 +75,7 @@ async def _settle_async(call: Call, unit: Unit) -> Any:
             break
         await (call.guard.async_sleep or asyncio.sleep)(delay_s)
         tries += 1
-    return UNDECIDED
+    return _undecided(call)
 
 
 def _asked(unit: Unit) -> bool | None:
@@ -116,6 +116,11 @@ def _check(error: Exception, call: Call) -> None:
     """Raise an error where nothing is gained by asking again."""
     if call.guard.classify(error, call).fault is Fault.PERMANENT:
         raise error
+
+
+def _undecided(call: Call) -> Any:
+    """What is said where nobody can know: what was declared to do no harm twice may run again."""
+    return NOT_APPLIED if call.operation.idempotent else UNDECIDED
 
 
 def _answer(unit: Unit, *, was_applied: bool) -> Any:

@@ -23,6 +23,7 @@ NODES = 3
 class CassandraSide:
     backend = "cassandra"
     errors = errors
+    hung_write = undaunted.OutcomeUnknown
     lively_s = 10.0
     keyspace = "shop"
     native = {

@@ -10,6 +10,7 @@ from pymongo import errors as driver
 from tests.contract.backends.mongo_node import MongoNode
 from tests.contract.backends.side import CLUSTER
 
+import undaunted
 from undaunted.mongodb import Document, errors, fields
 
 COMMANDS = {"read": "find", "save": "insert", "count": "update"}
@@ -18,6 +19,7 @@ COMMANDS = {"read": "find", "save": "insert", "count": "update"}
 class MongoDBSide:
     backend = "mongodb"
     errors = errors
+    hung_write = undaunted.OutcomeUnknown
     lively_s = 10.0
     native = {
         "OutcomeUnknown": driver.AutoReconnect,

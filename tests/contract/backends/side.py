@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import undaunted
+
 __all__ = ["CLUSTER", "ScriptedSide", "Side"]
 
 CLUSTER = "shop"
@@ -19,12 +21,15 @@ class Side(Protocol):
         backend: Its name in the settings.
         native: The driver's own class by the name of the error of undaunted.
         errors: The module with the backend's errors.
+        hung_write: What a write that hangs ends in at its deadline: `OutcomeUnknown`, or `DeadlineExceeded` where it is
+            certain that a write that is still under way has not happened.
         lively_s: More than anything here takes on a busy machine; a call that hangs takes longer.
     """
 
     backend: str
     native: dict[str, type[BaseException]]
     errors: Any
+    hung_write: type[undaunted.UndauntedError]
     lively_s: float
 
     def settings(self, **changes: Any) -> dict[str, Any]:
