@@ -199,7 +199,7 @@ def _by_fault(judgements: Sequence[Judgement], episodes: Sequence[Episode]) -> T
     for judgement in judgements:
         table.add_column(judgement.title, justify="right")
     for place, episode in enumerate(episodes):
-        elected = "never" if episode.elected_s is None else f"{episode.elected_s - episode.started_s:.1f} s"
+        elected = "-" if episode.elected_s is None else f"{episode.elected_s - episode.started_s:.1f} s"
         cells = [
             f"{judgement.write_gaps[place].length_s:.1f} s / {judgement.read_gaps[place].length_s:.1f} s"
             for judgement in judgements

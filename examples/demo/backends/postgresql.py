@@ -7,7 +7,7 @@ import random
 import time
 import uuid
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 from psycopg import sql
@@ -69,9 +69,9 @@ class BankCustomers(Customers):
 
     def deposits(self, name: str) -> None:
         """Pay in."""
-        key = uuid.uuid4()
+        slip = uuid.uuid4()
         with self.operation("deposit", name):
-            self.bank.deposit(name, key=key, account=random.randint(1, ACCOUNTS), amount=1)
+            self.bank.deposit(name, slip=slip, account=random.randint(1, ACCOUNTS), amount=1)
 
     def reads(self, name: str) -> None:
         """Look at one account."""
@@ -231,8 +231,8 @@ def _undaunted(settings: dict[str, Any]) -> Bank:
     class Base(kept.DeclarativeBase):
         __undaunted__ = {"cluster": ALIAS}  # noqa: RUF012
 
-    def unit(function: Callable[..., Any], *, key: str = "row") -> Callable[..., Any]:
-        return functools.partial(kept.run_in_transaction, Base, function, key=key)
+    def unit(function: Callable[..., Any], *, key: Literal["row", "free"] = "row") -> Callable[..., Any]:
+        return kept.unit_of_work(Base, key=key)(function)
 
     bank = Bank(Base, unit=unit, reading=functools.partial(kept.Session, Base, readonly=True))
     bank.metadata.create_all(kept.engine(ALIAS))

@@ -77,9 +77,9 @@ class Bank:
         session.add(self.Transfer(name=name, source=source, target=target, amount=amount))
         self._move(session, source, target, amount)
 
-    def _deposit(self, session: Any, name: str, *, key: uuid.UUID, account: int, amount: int) -> None:
-        """Pay an amount in, under a key that whoever pays it in has made."""
-        session.add(self.Deposit(id=key, name=name, account=account, amount=amount))
+    def _deposit(self, session: Any, name: str, *, slip: uuid.UUID, account: int, amount: int) -> None:
+        """Pay an amount in, under the key on the slip, which whoever pays it in has made."""
+        session.add(self.Deposit(id=slip, name=name, account=account, amount=amount))
         self._move(session, VAULT, account, amount)
 
     def _move(self, session: Any, source: int, target: int, amount: int) -> None:
