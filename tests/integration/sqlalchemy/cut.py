@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -45,8 +46,12 @@ def cut(ports: Collection[int]) -> int:
     """Shut the sockets of this process that have these ports of their own; how many there were."""
     count = 0
     for name in os.listdir("/dev/fd"):  # noqa: PTH208  # names alone; the list's own descriptor is gone by then
-        with suppress(OSError), socket.socket(fileno=os.dup(int(name))) as found:
-            if found.family == socket.AF_INET and found.getsockname()[1] in ports:
-                found.shutdown(socket.SHUT_RDWR)
-                count += 1
+        # Of what is no socket no copy is made: no object would come to hold it, and close it.
+        with suppress(OSError):
+            if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                continue
+            with socket.socket(fileno=os.dup(int(name))) as found:
+                if found.family == socket.AF_INET and found.getsockname()[1] in ports:
+                    found.shutdown(socket.SHUT_RDWR)
+                    count += 1
     return count
