@@ -7,6 +7,7 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType, ref
 
 from undaunted.engine.call import current_call
 from undaunted.engine.context import current_options
@@ -60,13 +61,6 @@ class Token:
             return self
         return Token(max(self.timeline, other.timeline), max(self.lsn, other.lsn))
 
-    def is_reached(self, timeline: int | None, lsn: int | None) -> bool:
-        """Whether a node at this position has everything.
-
-        Both must be reached: a node may be on a newer timeline already while it still replays what came before it.
-        """
-        return timeline is not None and lsn is not None and timeline >= self.timeline and lsn >= self.lsn
-
 
 class Commit:
     """The last commit of a thread or task on one cluster: first only its moment, later its token.
@@ -77,16 +71,17 @@ class Commit:
             is farther ahead, and replicas would never reach it under load.
     """
 
-    __slots__ = ("at_s", "token")
+    __slots__ = ("_cluster", "at_s", "token")
 
     def __init__(self, at_s: float) -> None:
         self.at_s = at_s
         self.token: Token | None = None
+        self._cluster: ReferenceType[Cluster] | None = None
 
     def position(self, cluster: Cluster) -> Token | None:
         """A position behind it; None while none is known, so that only the primary will do."""
-        if self.token is None:
-            self.token = cluster.token_since(self.at_s)
+        if self.token is None or self._cluster is None or self._cluster() is not cluster:  # other settings since then
+            self.token, self._cluster = cluster.token_since(self.at_s), ref(cluster)
         return self.token
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 
 from sqlalchemy.util import concurrency
 
 __all__ = ["can_wait", "pause"]
+
+
+def _is_in_greenlet() -> bool:
+    return "greenlet" in sys.modules and concurrency.in_greenlet()  # without the package, asking is an error
 
 
 def _is_in_loop() -> bool:
@@ -20,12 +25,12 @@ def _is_in_loop() -> bool:
 
 def can_wait(*, is_async: bool) -> bool:
     """Whether `pause` may be called: a coroutine that calls plain functions of an async session must not be held up."""
-    return not is_async or concurrency.in_greenlet()
+    return not is_async or _is_in_greenlet()
 
 
 def pause(seconds: float) -> None:
     """Wait; beneath SQLAlchemy's asyncio the event loop goes on meanwhile."""
-    if _is_in_loop() and concurrency.in_greenlet():
+    if _is_in_loop() and _is_in_greenlet():
         concurrency.await_only(asyncio.sleep(seconds))
     else:
         time.sleep(seconds)

@@ -30,18 +30,9 @@ def test_tokens_are_in_the_order_of_the_log() -> None:
     assert sorted([Token(2, 10), Token(1, 90), Token(1, 20)]) == [Token(1, 20), Token(1, 90), Token(2, 10)]
 
 
-def test_joined_is_reached_only_where_both_are() -> None:
-    joined = Token(1, 90).joined(Token(2, 50))
-    assert joined == Token(2, 90)
+def test_joined_is_behind_neither() -> None:
+    assert Token(1, 90).joined(Token(2, 50)) == Token(2, 90)
     assert Token(1, 90).joined(None) == Token(1, 90)
-    assert joined.is_reached(2, 90)
-    assert not joined.is_reached(1, 95)
-    assert not joined.is_reached(2, 60)
-
-
-def test_a_node_of_which_nothing_is_known_has_reached_nothing() -> None:
-    assert not Token(1, 0).is_reached(None, 10)
-    assert not Token(1, 0).is_reached(1, None)
 
 
 class Moving:
