@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,10 +10,10 @@ import pytest
 
 from undaunted.sqlalchemy.reading import Reader, preferred
 from undaunted.sqlalchemy.sights import Sight
-from undaunted.sqlalchemy.tokens import Token, note_commit
+from undaunted.sqlalchemy.tokens import LAST, Token, note_commit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection, Iterator
 
     from undaunted.core.policy import Reads
 
@@ -70,13 +69,17 @@ class Known:
         self.suspected.append(address)
 
 
+@pytest.fixture(autouse=True)
+def nothing_written() -> Iterator[None]:
+    """What other tests have committed in this thread is nobody's business here."""
+    token = LAST.set({})
+    yield
+    LAST.reset(token)
+
+
 def reader(cluster: Known, token: Token | None = None) -> Reader:
     known: Any = cluster
     return Reader(known, token)
-
-
-def alone(test: Callable[[], None]) -> None:
-    contextvars.Context().run(test)
 
 
 def test_whoever_has_written_nothing_reads_from_a_replica() -> None:
@@ -91,33 +94,24 @@ def test_a_node_that_has_just_failed_is_left_out() -> None:
 
 
 def test_behind_a_commit_only_the_primary_will_do_until_its_log_is_known() -> None:
-    def test() -> None:
-        cluster = Known(asked_s=0.0)
-        note_commit("ledger")
-        assert reader(cluster).choose("replica") == "p"
-        cluster.asked_s, cluster.log = time.monotonic(), 150
-        assert reader(cluster).choose("replica") == "p"  # no replica is there
-        cluster.lsns["s"] = 150
-        cluster.log = 900  # others go on writing, and the replicas run after them
-        assert reader(cluster).choose("replica") == "s"
-
-    alone(test)
+    cluster = Known(asked_s=0.0)
+    note_commit("ledger")
+    assert reader(cluster).choose("replica") == "p"
+    cluster.asked_s, cluster.log = time.monotonic(), 150
+    assert reader(cluster).choose("replica") == "p"  # no replica is there
+    cluster.lsns["s"] = 150
+    cluster.log = 900  # others go on writing, and the replicas run after them
+    assert reader(cluster).choose("replica") == "s"
 
 
 def test_another_cluster_s_commit_says_nothing_here() -> None:
-    def test() -> None:
-        note_commit("catalog")
-        assert reader(Known()).choose("replica") == "r"
-
-    alone(test)
+    note_commit("catalog")
+    assert reader(Known()).choose("replica") == "r"
 
 
 def test_without_a_primary_nobody_serves_whoever_has_just_committed() -> None:
-    def test() -> None:
-        note_commit("ledger")
-        assert reader(Known(primary=None)).choose("replica") is None
-
-    alone(test)
+    note_commit("ledger")
+    assert reader(Known(primary=None)).choose("replica") is None
 
 
 def test_a_token_is_waited_for_on_the_primary() -> None:
