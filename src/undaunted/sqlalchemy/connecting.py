@@ -15,6 +15,7 @@ from undaunted.engine.call import CURRENT
 from undaunted.sqlalchemy.deadlines import remaining_here_s
 from undaunted.sqlalchemy.diagnosis import refusal
 from undaunted.sqlalchemy.errors import NoNodeAvailable
+from undaunted.sqlalchemy.interrupted import AsyncConnection, Connection
 from undaunted.sqlalchemy.links import KEY, Link
 from undaunted.sqlalchemy.urls import libpq_parameters, node_url, place_of
 from undaunted.sqlalchemy.wire import Refused, Silent, Wire
@@ -139,7 +140,7 @@ class Connector:
 
     @staticmethod
     def _made(parameters: dict[str, Any]) -> Any:
-        connection = psycopg.connect(**parameters)
+        connection = Connection.connect(**parameters)
         was = connection.autocommit
         try:
             connection.autocommit = True
@@ -204,7 +205,7 @@ class Connector:
 
     @staticmethod
     async def _made_async(parameters: dict[str, Any]) -> Any:
-        connection = await psycopg.AsyncConnection.connect(**parameters)
+        connection = await AsyncConnection.connect(**parameters)
         was = connection.autocommit
         try:
             await connection.set_autocommit(True)

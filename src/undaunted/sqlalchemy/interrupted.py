@@ -1,0 +1,53 @@
+"""psycopg's connections, left at once by whoever is interrupted: by Ctrl-C, or by the cancellation of a task.
+
+psycopg asks the server to cancel what runs, and waits for both, 5 s each: so long a frozen node would hold a task that
+has been cancelled. And a COMMIT that is cancelled while it waits for a synchronous standby is not undone: it is answered
+without that standby. So a COMMIT is left alone, and all else is cancelled as far as that takes no time.
+"""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from typing import Any, NoReturn
+
+import psycopg
+from psycopg import capabilities
+
+from undaunted.engine.call import current_call
+
+__all__ = ["AsyncConnection", "Connection"]
+
+_PATIENCE_S = 0.1
+
+
+class Connection(psycopg.Connection[Any]):
+    """`psycopg.Connection` that is closed when a signal interrupts what it does."""
+
+    def _try_cancel(self, *, timeout: float = 5.0) -> NoReturn:  # noqa: ARG002  # overrides psycopg's
+        interruption = sys.exc_info()[1]
+        if not _is_committing() and capabilities.has_cancel_safe():  # else it could not be left
+            with contextlib.suppress(Exception):
+                self.cancel_safe(timeout=_PATIENCE_S)
+        self.pgconn.finish()
+        raise interruption or KeyboardInterrupt
+
+
+class AsyncConnection(psycopg.AsyncConnection[Any]):
+    """`psycopg.AsyncConnection` that is closed when the task that uses it is cancelled."""
+
+    async def _try_cancel(self, *, timeout: float = 5.0) -> NoReturn:  # noqa: ARG002  # overrides psycopg's
+        interruption = sys.exc_info()[1]
+        if not _is_committing():
+            with contextlib.suppress(Exception):
+                await self.cancel_safe(timeout=_PATIENCE_S)
+        self.pgconn.finish()
+        raise interruption or asyncio.CancelledError
+
+
+def _is_committing() -> bool:
+    call = current_call()
+    return call is not None and call.sent

@@ -1,0 +1,370 @@
+"""A COMMIT whose reply was lost, one by one: both outcomes, both kinds of keys, in threads, loops and coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import exc, orm
+from tests.integration.sqlalchemy.cut import committing, cut, freeze_standbys
+from tests.integration.sqlalchemy.watch import until
+
+import undaunted
+from undaunted.core.fault import Fault
+from undaunted.engine.call import current_call
+from undaunted.events import CallRecovered, DurabilityWeakened, OutcomeLeftUnknown, RetryScheduled
+from undaunted.sqlalchemy import attempts, run_in_transaction, unit_of_work
+from undaunted.sqlalchemy.errors import OutcomeUnknown
+from undaunted.sqlalchemy.targets import cluster_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+    import psycopg
+    from tests.integration.sqlalchemy.sides import Plain
+    from tests.integration.sqlalchemy.tables import Tables
+
+    from undaunted.lab import PostgresLab
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def server(lab: PostgresLab) -> Iterator[psycopg.Connection]:
+    """A look at the primary from outside."""
+    with lab.operator(lab.primary()) as connection:
+        yield connection
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as made:
+        yield made
+
+
+def count(server: psycopg.Connection, table: str, mark: str) -> int:
+    found = server.execute(f"SELECT count(*) FROM {table} WHERE mark = %s", [mark]).fetchone()  # type: ignore[arg-type]
+    assert found is not None
+    return int(found[0])
+
+
+class Form:
+    """One way to write a unit of work, and what is inserted by it."""
+
+    def __init__(self, tables: Tables, kind: str, key: Any) -> None:
+        self._tables = tables
+        self._kind = kind
+        self._key = key
+        self._model = tables.Note if key == "free" else tables.Entry
+        self.table = "note" if key == "free" else "entry"
+        self.runs = 0
+
+    def _work(self, session: Any, mark: str) -> Any:
+        self.runs += 1
+        made = self._model(mark=mark)
+        session.add(made)
+        return made
+
+    def __call__(self, mark: str) -> Any:
+        work = unit_of_work(self._tables.Base, key=self._key)
+        if self._kind == "function":
+            return work.run(self._work, mark)
+        if self._kind == "loop":
+            made = None
+            for attempt in attempts(self._tables.Base, key=self._key):
+                with attempt as session:
+                    made = self._work(session, mark)
+            return made
+        return asyncio.run(self._in_loop(mark) if self._kind == "async loop" else work.run(self._awaited, mark))
+
+    async def _awaited(self, session: Any, mark: str) -> Any:
+        made = self._work(session, mark)
+        await session.flush()
+        return made
+
+    async def _in_loop(self, mark: str) -> Any:
+        made = None
+        async for attempt in attempts(self._tables.Base, key=self._key):
+            async with attempt as session:
+                made = self._work(session, mark)
+        return made
+
+
+@pytest.fixture(params=["function", "loop", "async function", "async loop"])
+def kind(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture(params=["row", "free"])
+def form(request: pytest.FixtureRequest, ledger: Tables, kind: str) -> Form:
+    return Form(ledger, kind, request.param)
+
+
+@pytest.fixture
+def heard() -> list[Any]:
+    made: list[Any] = []
+    undaunted.subscribe(made.append, CallRecovered, RetryScheduled, OutcomeLeftUnknown)
+    return made
+
+
+def hang_and_cut(lab: PostgresLab, server: psycopg.Connection, begin: Callable[[], Any]) -> Any:
+    """Begin something whose COMMIT hangs, and cut it off there; the standbys stay frozen."""
+    begun = begin()
+    lost = until(lambda: committing(server), what="a COMMIT that waits for a standby")
+    assert cut(lost) == 1
+    return begun
+
+
+def test_plain_sqlalchemy_with_a_retry_around_it_does_it_twice(
+    lab: PostgresLab, plain: Plain, server: psycopg.Connection, pool: ThreadPoolExecutor
+) -> None:
+    """What is protected against: the connection is lost, the transaction is not."""
+    mark = uuid.uuid4().hex
+    with freeze_standbys(lab):
+        said: Future[Any] = hang_and_cut(lab, server, lambda: pool.submit(plain.entry, mark))
+    said.result(30)
+    assert count(server, "entry", mark) == 2
+
+
+def test_what_was_applied_is_recognised(
+    lab: PostgresLab, server: psycopg.Connection, pool: ThreadPoolExecutor, form: Form, heard: list[Any]
+) -> None:
+    """While the COMMIT still hangs on the server nothing is decided; once it is through, it is found to be applied."""
+    mark = uuid.uuid4().hex
+    with freeze_standbys(lab):
+        said: Future[Any] = hang_and_cut(lab, server, lambda: pool.submit(form, mark))
+        with pytest.raises(TimeoutError):
+            said.result(0.7)
+        assert form.runs == 1
+    made = said.result(30)
+    assert (count(server, form.table, mark), form.runs) == (1, 1)
+    assert (made.mark, made.id is not None, sa.inspect(made).detached) == (mark, True, True)
+    assert [type(event) for event in heard] == [CallRecovered]
+    assert heard[0].attempts == 1
+
+
+def test_what_was_not_applied_is_run_again(
+    lab: PostgresLab, server: psycopg.Connection, form: Form, heard: list[Any], ledger: Tables
+) -> None:
+    """The server process ends with the COMMIT in its hands, as in a crash: so nothing of it is there."""
+    mark = uuid.uuid4().hex
+    undone: list[int] = []
+
+    def end_before_commit(connection: sa.Connection) -> None:
+        """The COMMIT is handed over, and never arrives: its process has just gone."""
+        if not undone:
+            pid: Any = connection.connection.driver_connection
+            undone.append(pid.info.backend_pid)
+            server.execute("SELECT pg_terminate_backend(%s, 5000)", undone)
+
+    cluster = cluster_of(ledger.Base)
+    for engine in (cluster.writer, cluster.async_writer.sync_engine):
+        sa.event.listen(engine, "commit", end_before_commit)
+    made = form(mark)
+    assert (count(server, form.table, mark), form.runs, len(undone)) == (1, 2, 1)
+    assert made.mark == mark
+    assert [type(event) for event in heard] == [RetryScheduled, CallRecovered]
+    assert heard[0].fault is Fault.ROLLED_BACK  # settled: certainly not applied
+
+
+def test_undecided_by_the_deadline_is_said_within_it(
+    lab: PostgresLab, server: psycopg.Connection, pool: ThreadPoolExecutor, form: Form, heard: list[Any]
+) -> None:
+    """The COMMIT hangs for longer than the deadline, and nobody cuts anything but the deadline itself."""
+    mark = uuid.uuid4().hex
+
+    def timed() -> float:
+        began_s = time.monotonic()
+        with undaunted.deadline("1s"), pytest.raises(OutcomeUnknown) as caught:
+            form(mark)
+        assert isinstance(caught.value, exc.OperationalError)
+        assert [tried.fault for tried in caught.value.attempts] == [Fault.UNKNOWN]
+        return time.monotonic() - began_s
+
+    with freeze_standbys(lab):
+        elapsed_s = pool.submit(timed).result(30)
+    assert 0.9 < elapsed_s < 2.0
+    assert form.runs == 1
+    assert isinstance(heard[-1], OutcomeLeftUnknown)
+    until(lambda: count(server, form.table, mark) == 1, what="the COMMIT that hung")
+
+
+def test_a_free_key_without_a_row_is_said_to_be_unknown(
+    lab: PostgresLab, server: psycopg.Connection, pool: ThreadPoolExecutor, ledger: Tables
+) -> None:
+    """An update alone leaves nothing by which it could be recognised, and so does a key that the server makes."""
+    name = uuid.uuid4().hex
+    server.execute("INSERT INTO counter (name, n) VALUES (%s, 0)", [name])
+
+    def add_one(session: orm.Session) -> None:
+        session.get_one(ledger.Counter, name).n += 1
+        session.add(ledger.Entry(mark=name))
+
+    with freeze_standbys(lab):
+        said = hang_and_cut(lab, server, lambda: pool.submit(run_in_transaction, ledger.Base, add_one, key="free"))
+        with pytest.raises(OutcomeUnknown) as caught:
+            said.result(5)
+    assert "flushed no new object" in caught.value.__notes__[0]
+    until(lambda: count(server, "entry", name) == 1, what="the COMMIT that hung")
+
+
+def test_a_free_key_whose_row_is_deleted_again_is_none(
+    lab: PostgresLab, server: psycopg.Connection, pool: ThreadPoolExecutor, ledger: Tables
+) -> None:
+    mark = uuid.uuid4().hex
+
+    def work(session: orm.Session) -> None:
+        note = ledger.Note(mark=mark)
+        session.add(note)
+        session.flush()
+        session.delete(note)
+        session.add(ledger.Entry(mark=mark))
+
+    with freeze_standbys(lab):
+        said = hang_and_cut(lab, server, lambda: pool.submit(run_in_transaction, ledger.Base, work, key="free"))
+        with pytest.raises(OutcomeUnknown):
+            said.result(5)
+    until(lambda: count(server, "entry", mark) == 1, what="the COMMIT that hung")
+
+
+@pytest.mark.parametrize("key", ["row", "free"])
+def test_after_a_promotion_the_new_primary_is_asked(
+    lab: PostgresLab, pool: ThreadPoolExecutor, ledger: Tables, key: Any
+) -> None:
+    """The primary dies with the COMMIT under way, before the standby could have it: the unit is run again."""
+    form = Form(ledger, "function", key)
+    form("before")
+    old = lab.primary()
+    mark = uuid.uuid4().hex
+    with lab.operator(old) as server, freeze_standbys(lab):
+        said = pool.submit(form, mark)
+        until(lambda: committing(server), what="a COMMIT that waits for a standby")
+        lab.kill(old)
+    new = next(node for node in lab.nodes if node is not old)
+    lab.promote(new)
+    assert said.result(30).mark == mark
+    with lab.operator(new) as server:
+        assert count(server, form.table, mark) == 1
+
+
+# --- interruptions
+
+
+def async_lent(ledger: Tables) -> int:
+    pool = cluster_of(ledger.Base).async_writer.sync_engine.pool
+    assert isinstance(pool, sa.pool.QueuePool)
+    return pool.checkedout()
+
+
+async def test_a_cancellation_in_the_commit_passes_at_once_and_leaks_nothing(
+    lab: PostgresLab, server: psycopg.Connection, ledger: Tables
+) -> None:
+    """And the COMMIT goes on to wait for its standby: a cancelled one would be answered without."""
+    mark = uuid.uuid4().hex
+    weakened: list[DurabilityWeakened] = []
+    undaunted.subscribe(weakened.append, DurabilityWeakened)
+
+    async def work(session: Any) -> None:
+        session.add(ledger.Entry(mark=mark))
+
+    loop = asyncio.get_running_loop()
+    with freeze_standbys(lab):
+        task = asyncio.ensure_future(run_in_transaction(ledger.Base, work))
+        await loop.run_in_executor(None, lambda: until(lambda: committing(server), what="a COMMIT that waits"))
+        began_s = time.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert time.monotonic() - began_s < 0.5
+        assert current_call() is None
+        assert committing(server)
+        assert count(server, "entry", mark) == 0
+    assert async_lent(ledger) == 0
+    await run_in_transaction(ledger.Base, work)
+    until(lambda: count(server, "entry", mark) == 2, what="the COMMIT that was left alone")
+    assert weakened == []
+
+
+@pytest.mark.parametrize("where", ["statement", "function"])
+async def test_a_cancellation_before_the_commit_leaves_nothing_behind(
+    lab: PostgresLab, server: psycopg.Connection, ledger: Tables, where: str
+) -> None:
+    mark = uuid.uuid4().hex
+    entered = asyncio.Event()
+
+    async def work(session: Any) -> None:
+        session.add(ledger.Entry(mark=mark))
+        await session.flush()
+        entered.set()
+        if where == "statement":
+            await session.execute(sa.text("SELECT pg_sleep(30)"))
+        await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(run_in_transaction(ledger.Base, work))
+    await entered.wait()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert async_lent(ledger) == 0
+    assert count(server, "entry", mark) == 0
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%%pg_sleep(30)%%' AND pid <> pg_backend_pid()"
+    until(lambda: server.execute(asleep).fetchone() == (0,), timeout_s=3, what="the end of the statement")
+
+
+def test_an_interruption_in_the_commit_passes_at_once(
+    lab: PostgresLab, server: psycopg.Connection, ledger: Tables
+) -> None:
+    """As Ctrl-C would: the main thread waits in COMMIT, and a signal comes."""
+    import _thread
+
+    mark = uuid.uuid4().hex
+    moments: list[float] = []
+
+    def interrupt() -> None:
+        until(lambda: committing(server), what="a COMMIT that waits for a standby")
+        moments.append(time.monotonic())
+        _thread.interrupt_main()
+
+    with freeze_standbys(lab):
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            run_in_transaction(ledger.Base, lambda session: session.add(ledger.Entry(mark=mark)))
+        elapsed_s = time.monotonic() - moments[0]
+        thread.join()
+    assert elapsed_s < 0.5
+    engine_pool = cluster_of(ledger.Base).writer.pool
+    assert isinstance(engine_pool, sa.pool.QueuePool)
+    assert engine_pool.checkedout() == 0
+    with contextlib.suppress(KeyboardInterrupt):
+        run_in_transaction(ledger.Base, lambda session: session.add(ledger.Entry(mark=mark)))
+
+
+async def test_a_cancellation_passes_at_once_while_the_primary_is_frozen(lab: PostgresLab, ledger: Tables) -> None:
+    """The driver would ask the server to cancel first, and wait 5 s for that."""
+    entered = asyncio.Event()
+
+    async def work(session: Any) -> None:
+        entered.set()
+        await session.execute(sa.text("SELECT pg_sleep(30)"))
+
+    task = asyncio.ensure_future(run_in_transaction(ledger.Base, work))
+    await entered.wait()
+    frozen = lab.freeze("primary")
+    began_s = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    elapsed_s = time.monotonic() - began_s
+    lab.thaw(frozen)
+    assert elapsed_s < 0.5
+    assert async_lent(ledger) == 0
