@@ -8,6 +8,8 @@ before them is ``undaunted.toml``. What a page cannot have run says so in a comm
   MongoDB cluster of the page's settings is that one.
 - ``<!-- examples: cassandra -->``, once a page: each Cassandra cluster of its settings is a fake one, `FakeCassandra`,
   with the keyspace that they name.
+- ``<!-- examples: sqlalchemy -->``, once a page: a real PostgreSQL primary with standbys is started, and each
+  SQLAlchemy cluster of the page's settings is a database of its own there.
 - ``<!-- examples: pytest -->``, once a page: its ``python`` blocks are a file of tests, which pytest runs.
 """
 

@@ -7,9 +7,11 @@ import importlib
 import json
 import subprocess
 import sys
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import make_url
 from tests.docs.examples import ROOT, Example, Page, pages, read
 
 import undaunted
@@ -18,6 +20,8 @@ from undaunted.config.toml import parse
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from undaunted.lab import PostgresLab
 
 PAGES = pages()
 EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
@@ -83,7 +87,7 @@ def clusters(page: Page, backend: str) -> dict[str, Any]:
 def point(monkeypatch: pytest.MonkeyPatch, declared: dict[str, Any]) -> None:
     """Point a cluster at nodes that are there; the environment wins over the page's file."""
     ((name, cluster),) = declared["clusters"].items()
-    for key in cluster.keys() & {"backend", "nodes", "replica_set", "local_datacenter"}:
+    for key in cluster.keys() & {"backend", "nodes", "url", "replica_set", "local_datacenter"}:
         value = cluster[key]
         text = value if isinstance(value, str) else json.dumps(value)
         monkeypatch.setenv(f"UNDAUNTED__CLUSTERS__{name.upper()}__{key.upper()}", text)
@@ -92,7 +96,8 @@ def point(monkeypatch: pytest.MonkeyPatch, declared: dict[str, Any]) -> None:
 @pytest.fixture
 def servers(page: Page, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the page's programs talk to."""
-    assert page.needs <= {"mongodb", "cassandra", "pytest"}, f"{page.name} asks for what no lab has: {page.needs}"
+    known = {"mongodb", "cassandra", "sqlalchemy", "pytest"}
+    assert page.needs <= known, f"{page.name} asks for what no lab has: {page.needs}"
     if "mongodb" in page.needs:
         lab = request.getfixturevalue("healthy_mongo_lab")
         for name in clusters(page, "mongodb"):
@@ -102,6 +107,20 @@ def servers(page: Page, request: pytest.FixtureRequest, monkeypatch: pytest.Monk
         for name, cluster in clusters(page, "cassandra").items():
             point(monkeypatch, fake.settings_for(name))
             fake.create_keyspace(cluster["keyspace"])
+    if "sqlalchemy" in page.needs:
+        lab = request.getfixturevalue("healthy_postgresql_lab")
+        for name in clusters(page, "sqlalchemy"):
+            declared = lab.settings_for(name)
+            declared["clusters"][name]["url"] = own_database(lab, declared["clusters"][name]["url"])
+            point(monkeypatch, declared)
+
+
+def own_database(lab: PostgresLab, url: str) -> str:
+    """The URL of a new database, since pages have tables of the same name."""
+    database = f"page_{uuid.uuid4().hex}"
+    with lab.operator("primary") as connection:
+        connection.execute(f"CREATE DATABASE {database} OWNER {make_url(url).username}".encode())
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
 
 
 @EVERY_PAGE
@@ -120,7 +139,7 @@ def test_programs_run(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 undaunted.close()  # so that what follows reads these settings
                 (tmp_path / "undaunted.toml").write_text(example.text, encoding="utf-8")
             elif example.language == "python":
-                exec(compile(example.tree(), example.where, "exec"), namespace)
+                exec(compile(example.tree(), example.where, "exec", dont_inherit=True), namespace)
     finally:
         undaunted.close()
 

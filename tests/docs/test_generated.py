@@ -6,7 +6,7 @@ import re
 
 from tests.docs.examples import ROOT
 
-from undaunted import cassandra, errors, events
+from undaunted import cassandra, errors, events, sqlalchemy
 from undaunted.config.reference import markdown
 from undaunted.mongodb import errors as mongodb_errors
 
@@ -32,7 +32,7 @@ def is_error(found: object) -> bool:
 def test_every_error_is_in_the_table() -> None:
     text = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
     rows = "\n".join(line for line in text.splitlines() if line.startswith("| `"))
-    public = {name for name in cassandra.__all__ if is_error(getattr(cassandra, name))}
+    public = {name for module in (cassandra, sqlalchemy) for name in module.__all__ if is_error(getattr(module, name))}
     names = {*errors.__all__, *mongodb_errors.__all__, *public} - {"Problem", "UndauntedError", "error_classes"}
     assert not {name for name in names if f"`{name}`" not in rows}
 
