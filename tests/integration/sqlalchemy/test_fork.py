@@ -1,0 +1,63 @@
+"""Workers that are forked off an application in use: each connects afresh by itself, at once."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from undaunted.lab import PostgresLab
+
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
+
+PROGRAM = Path(__file__).parent / "programs" / "prefork.py"
+WORKERS = 2
+NOISE_S = 0.5
+"""Two workers connect at once, beside three busy threads of their parent."""
+
+
+def run(settings: str, side: str) -> list[dict[str, Any]]:
+    arguments = [sys.executable, str(PROGRAM), settings, side, str(WORKERS)]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    failures = [what["error"] for what in told if what["step"] == "failed"]
+    assert not failures, failures[0]
+    assert done.returncode == 0, done.stderr[-5000:]
+    return told
+
+
+def test_plain_workers_talk_into_each_other(lab: PostgresLab) -> None:
+    """An engine that was used before the fork: one connection for three processes, and answers of each other."""
+    told = run(lab.url, "plain")
+    wrong = sum(what["wrong"] for what in told)
+    errors = sum(len(what["errors"]) + (what.get("first") is not None) for what in told)
+    hung = next(what["hung"] for what in told if what["step"] == "parent")
+    print(f"plain: {wrong} wrong answers, {errors} errors, {hung} of {WORKERS} workers hung")
+    assert wrong + errors + hung > 0
+
+
+@pytest.mark.parametrize("how", ["undaunted", "unused"])
+def test_workers(settings: Callable[..., dict[str, Any]], how: str) -> None:
+    """While threads of the parent use the engines, so that their locks are held at the fork."""
+    told = run(json.dumps(settings()), how)
+    (parent,) = [what for what in told if what["step"] == "parent"]
+    worked = [what for what in told if what["step"] == "worked"]
+    assert parent["hung"] == 0, told
+    assert len(worked) == WORKERS
+    print(f"{how}: first unit of work of a worker: " + ", ".join(f"{what['took_s']:.3f} s" for what in worked))
+    assert parent["hammer"] == []
+    for what in (*worked, parent):
+        assert (what["wrong"], what["errors"]) == (0, [])
+    for what in worked:
+        assert what["first"] is None
+        assert what["took_s"] <= 0.5 + NOISE_S
+    for one, other in itertools.combinations((*worked, parent), 2):
+        assert not set(one["servers"]) & set(other["servers"]), "two processes have sent on one connection"
