@@ -6,6 +6,7 @@ entry point ``undaunted.backends``; it never imports the registry, which it reac
 
 from __future__ import annotations
 
+import functools
 import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -97,6 +98,7 @@ class Directory(Protocol):
         ...
 
 
+@functools.cache  # it is asked several times for each call
 def directory() -> Directory:
     """The registry. Found by name, since imports point from it to the backends and never back."""
     return cast("Directory", importlib.import_module("undaunted.registry").REGISTRY)

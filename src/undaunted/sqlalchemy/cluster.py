@@ -51,6 +51,8 @@ class Cluster:
     Attributes:
         name: Its name.
         settings: Its settings.
+        is_postgresql: Whether its nodes and their roles are known; else it is one database with one engine.
+        is_closed: Whether it has been closed.
     """
 
     def __init__(self, context: ClusterContext) -> None:
@@ -74,8 +76,9 @@ class Cluster:
         self._options = {
             name: value.reveal() if isinstance(value, Secret) else value for name, value in settings.options.items()
         }
+        self.is_postgresql = settings.is_postgresql
         self._lock = threading.RLock()
-        self._is_closed = False
+        self.is_closed = False
         self._monitors: dict[str, Monitor] | None = None
         self._engines: dict[str | None, sa.Engine] = {}
         self._async_engines: dict[str | None, AsyncEngine] = {}
@@ -113,11 +116,6 @@ class Cluster:
     def guard(self) -> Guard:
         """What its calls are guarded with."""
         return self._guard
-
-    @property
-    def is_postgresql(self) -> bool:
-        """Whether its nodes and their roles are known; else it is one database with one engine."""
-        return self.settings.is_postgresql
 
     @property
     def writer(self) -> sa.Engine:
@@ -263,7 +261,7 @@ class Cluster:
     def close(self) -> None:
         """Close every connection, end the monitors and forget the cluster. May be called twice."""
         with self._lock:
-            self._is_closed = True
+            self.is_closed = True
             monitors, self._monitors = self._monitors, None
             engines, self._engines = self._engines, {}
             async_engines, self._async_engines = self._async_engines, {}
@@ -304,7 +302,7 @@ class Cluster:
         self._connector.begin_anew()
 
     def _check_open(self) -> None:
-        if self._is_closed:
+        if self.is_closed:
             raise ConfigurationError(f"Cluster {self.name!r} has been closed.")
 
 

@@ -128,7 +128,7 @@ class Connector:
     def _open(self, dialect: sa.Dialect, record: Any, node: str, ends_s: float, *, for_writes: bool) -> Any:
         epoch = self._watch.epoch(node)
         parameters = self._parameters(dialect, node)
-        attempt = _Attempt(lambda: self._made(parameters))
+        attempt = _Attempt(lambda: self._made(parameters, is_read_only=not for_writes))
         with self._lock:
             self._under_way.setdefault(node, set()).add(attempt.abandon)
         try:
@@ -139,7 +139,7 @@ class Connector:
         return self._accept(connection, record, node, epoch, for_writes=for_writes)
 
     @staticmethod
-    def _made(parameters: dict[str, Any]) -> Any:
+    def _made(parameters: dict[str, Any], *, is_read_only: bool) -> Any:
         connection = Connection.connect(**parameters)
         was = connection.autocommit
         try:
@@ -147,6 +147,7 @@ class Connector:
             with contextlib.suppress(psycopg.Error):  # not on every server's platform
                 connection.execute(_NOTICE_CLIENTS)
             connection.autocommit = was
+            connection.read_only = is_read_only or None
         except BaseException:
             connection.close()
             raise
@@ -176,7 +177,7 @@ class Connector:
 
     async def _open_async(self, dialect: sa.Dialect, record: Any, node: str, ends_s: float, *, for_writes: bool) -> Any:
         epoch = self._watch.epoch(node)
-        task = asyncio.ensure_future(self._made_async(self._parameters(dialect, node)))
+        task = asyncio.ensure_future(self._made_async(self._parameters(dialect, node), is_read_only=not for_writes))
         loop = asyncio.get_running_loop()
         lost: asyncio.Future[None] = loop.create_future()
 
@@ -204,7 +205,7 @@ class Connector:
         return self._accept(connection, record, node, epoch, for_writes=for_writes)
 
     @staticmethod
-    async def _made_async(parameters: dict[str, Any]) -> Any:
+    async def _made_async(parameters: dict[str, Any], *, is_read_only: bool) -> Any:
         connection = await AsyncConnection.connect(**parameters)
         was = connection.autocommit
         try:
@@ -212,6 +213,7 @@ class Connector:
             with contextlib.suppress(psycopg.Error):
                 await connection.execute(_NOTICE_CLIENTS)
             await connection.set_autocommit(was)
+            await connection.set_read_only(is_read_only or None)
         except BaseException:
             connection.pgconn.finish()
             raise

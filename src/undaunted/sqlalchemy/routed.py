@@ -89,6 +89,7 @@ class Session(orm.Session):
         self._undaunted_readers: dict[str, Reader] = {}
         self._undaunted_commits: dict[str, Commit] = {}
         self._undaunted_written: set[str] = set()
+        self._undaunted_only: Cluster | None = None  # where each statement goes, as long as no class says otherwise
         self._undaunted_forget()
 
     def _undaunted_forget(self) -> None:
@@ -110,7 +111,7 @@ class Session(orm.Session):
         name = self._undaunted_name(mapper, clause)
         if name is None:
             return super().get_bind(mapper, clause=clause, **options)
-        cluster = cluster_of(name)
+        cluster = self._undaunted_cluster(name)
         if self.readonly:
             if not statements.is_reading(clause):
                 self._undaunted_is_stateful = True
@@ -131,9 +132,13 @@ class Session(orm.Session):
 
     def _undaunted_name(self, mapper: Any, clause: Any) -> str | None:
         """The cluster for a mapped class or statement: what the class declares, else this session's target's."""
+        kept = self._undaunted_only
+        if kept is not None and not kept.is_closed and len(declared.CLUSTERS) <= 1:
+            return kept.name
         target = self._undaunted_target
         own = None if target is None else cluster_name(target)
         if own is not None and {own} >= declared.CLUSTERS and not directory().models(own):
+            self._undaunted_only = cluster_of(own)
             return own
         kind: Any = mapper if isinstance(mapper, type) else getattr(sa.inspect(mapper, raiseerr=False), "class_", None)
         if kind is None and clause is not None:
@@ -145,6 +150,10 @@ class Session(orm.Session):
             if placed is not None and placed.cluster:
                 return placed.cluster
         return own or default_name()
+
+    def _undaunted_cluster(self, name: str) -> Cluster:
+        kept = self._undaunted_only
+        return kept if kept is not None and kept.name == name and not kept.is_closed else cluster_of(name)
 
     def _undaunted_policy(self, guard: Guard) -> Policy:
         target = self._undaunted_target
@@ -212,7 +221,7 @@ class Session(orm.Session):
         name = self._undaunted_name(arguments.get("mapper") or statements.mapper_of(statement), statement)
         if name is None:
             return None
-        cluster = cluster_of(name)
+        cluster = self._undaunted_cluster(name)
         if not cluster.is_postgresql and not statements.is_plain_select(statement):
             return None  # where the server does not refuse a change, this may be one
         if self._undaunted_has_read and self._undaunted_has_snapshot(cluster):
