@@ -104,17 +104,18 @@ class Reader:
         """
         cluster = self.cluster
         node: str | None = None
-        if cluster.is_postgresql:
+        if cluster.is_postgresql and not (reads == "primary" and self.token is None):
             node = self.choose(reads, avoid)
             while node is None and time.monotonic() < ends_s and can_wait(is_async=is_async):
                 pause(_LOOK_S)
                 node = self.choose(reads)
-        if node is None or node == cluster.primary:
+        if node is None:
             engine = cluster.async_writer.sync_engine if is_async else cluster.writer
-        else:
+        else:  # the primary too: the engine that writes would wait for the next one, when a replica would do
             engine = cluster.async_engine_of(node).sync_engine if is_async else cluster.engine_of(node)
         self.node = node
-        self.engine = _readonly(engine) if cluster.is_postgresql else engine
+        # The connections of one node's engine read only from the start, which costs nothing.
+        self.engine = _readonly(engine) if node is None and cluster.is_postgresql else engine
         return self.engine
 
     def _needed(self) -> tuple[Token | None, bool]:
