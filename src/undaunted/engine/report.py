@@ -22,6 +22,9 @@ __all__ = ["error_for", "is_unknown", "note_for"]
 _SHOWN = 10
 """Tries listed in a message; a long outage makes hundreds. ``exc.attempts`` has them all."""
 
+_DIAGNOSED = (Reason.DEADLINE, Reason.NO_NODE, Reason.UNKNOWN)
+"""Where the state of the nodes may be what stood in the way."""
+
 _MAYBE_APPLIED = (
     "At least one try was sent and never answered, so it may have been applied. Read the data to see what happened "
     "before you run it again."
@@ -42,7 +45,7 @@ def error_for(reason: Reason, call: Call) -> UndauntedError:
     if is_unknown(reason, call) and reason is not Reason.UNKNOWN:
         remedy = _MAYBE_APPLIED
     head = f"{call.operation.name} on cluster {call.guard.cluster!r}: {_because(reason, call)}."
-    said = call.guard.diagnose() if call.guard.diagnose and reason in (Reason.DEADLINE, Reason.NO_NODE) else None
+    said = call.guard.diagnose() if call.guard.diagnose and reason in _DIAGNOSED else None
     lines = [head, *_listed(call.attempts), *([said] if said else []), remedy]
     return kind("\n".join(lines), attempts=call.attempts)
 

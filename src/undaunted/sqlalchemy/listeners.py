@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import event, exc
 
@@ -52,13 +54,17 @@ class Listeners:
         self._deadlines, self._suspect = deadlines, suspect
         self.weakened = 0
 
-    def attach(self, engine: sa.Engine) -> None:
-        """Hear what happens on an engine; of an async one, on its sync engine."""
+    def attach(self, engine: sa.Engine, *, for_writes: bool) -> None:
+        """Hear what happens on an engine; of an async one, on its sync engine.
+
+        What is heard of its connections themselves costs each of them a dispatcher of its own, so of those that only
+        read nothing is.
+        """
         event.listen(engine, "checkout", self._lent)
         event.listen(engine, "checkin", self._given_back)
         event.listen(engine, "close", self._closed)
-        event.listen(engine, "begin", self._begun)
-        event.listen(engine, "commit", self._committing)
+        if for_writes:
+            event.listen(engine, "commit", self._committing)
         event.listen(engine, "handle_error", self._failed)
 
     def prepare(self, connection: Any, link: Link) -> None:
@@ -87,6 +93,9 @@ class Listeners:
             raise exc.DisconnectionError("its node has been lost, or takes no writes any more")
         deadline_s = deadline_here_s()
         link.lend(deadline_s)
+        call = CURRENT.get()
+        if call is not None and call.is_running and call.guard is self._guard:
+            call.node = link.node
         if deadline_s is not None:
             self._deadlines.keep(deadline_s)
 
@@ -106,18 +115,14 @@ class Listeners:
 
     # -- the connection's --------------------------------------------------------------------------
 
-    def _begun(self, connection: sa.Connection) -> None:
-        call = CURRENT.get()
-        if call is not None and call.is_running and call.guard is self._guard:
-            link: Link | None = connection.info.get(KEY)
-            if link is not None:
-                call.node = link.node
-
     def _committing(self, connection: sa.Connection) -> None:
         link: Link | None = connection.info.get(KEY)
         if link is None:
             return
         if link.pgconn.transaction_status == TransactionStatus.INERROR:
+            # SQLAlchemy takes the transaction for ended now, as it is after a COMMIT that fails at the server.
+            with contextlib.suppress(psycopg.Error):
+                connection.dialect.do_rollback(connection.connection)
             raise CommitRolledBack
         call = CURRENT.get()
         if call is not None and call.is_running and call.guard is self._guard:
@@ -152,7 +157,11 @@ class Listeners:
     @staticmethod
     def _ends(link: Link, error: BaseException) -> bool:
         """Whether the connection must be given up, although the driver finds nothing wrong with it."""
-        sign = SQLSTATES.get(sqlstate_of(error) or "")
+        state = sqlstate_of(error)
+        if state is None:
+            # A server that was killed makes psycopg say "connection socket closed", while libpq has not looked yet.
+            return link.is_cut or isinstance(error, psycopg.OperationalError)
+        sign = SQLSTATES.get(state)
         if sign is Sign.DEMOTED:
             # Also what a transaction gets that was declared read-only, or was sent to a replica, and then the node is
             # what it should be.

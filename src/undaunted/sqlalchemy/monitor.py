@@ -41,7 +41,8 @@ SELECT pg_is_in_recovery(),
   CASE WHEN pg_is_in_recovery() OR current_setting('synchronous_standby_names') = ''
     OR current_setting('synchronous_commit') IN ('off', 'local') THEN false
   ELSE NOT EXISTS (SELECT FROM pg_stat_get_wal_senders()
-    WHERE sync_state IS NULL OR sync_state IN ('sync', 'quorum')) END
+    WHERE sync_state IS NULL OR sync_state IN ('sync', 'quorum')) END,
+  current_setting('transaction_read_only')
 """
 """What a node is asked, as any role may; one without pg_monitor learns later that a standby follows a new primary."""
 
@@ -58,7 +59,7 @@ def sight_of(address: str, row: list[str | None], *, asked_s: float, answered_s:
     a page that is behind the page's header, which no replica reaches before there is something to replay; so then, and
     with everything flushed, it is the position before.
     """
-    in_recovery, walfile, flushed, inserted, replayed, received_timeline, waits = row
+    in_recovery, walfile, flushed, inserted, replayed, received_timeline, waits, read_only = row
     replay_lsn = None if replayed is None else lsn_of(replayed)
     if in_recovery == "t":
         return Sight(
@@ -76,7 +77,7 @@ def sight_of(address: str, row: list[str | None], *, asked_s: float, answered_s:
         lsn = flushed_lsn
     return Sight(
         address=address,
-        role="primary",
+        role="primary" if read_only == "off" else "replica",  # fenced, by default_transaction_read_only
         timeline=None if walfile is None else int(walfile[:8], 16),
         lsn=lsn,
         flushed_lsn=flushed_lsn,
