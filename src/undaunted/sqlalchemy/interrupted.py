@@ -1,7 +1,7 @@
 """psycopg's connections, left at once by whoever is interrupted: by Ctrl-C, or by the cancellation of a task.
 
 psycopg asks the server to cancel what runs, and waits for both, 5 s each: so long a frozen node would hold a task that
-has been cancelled. And a COMMIT that is cancelled while it waits for a synchronous standby is not undone: it is answered
+has been cancelled. And a COMMIT that is cancelled while it waits for a synchronous standby is not undone, but answered
 without that standby. So a COMMIT is left alone, and all else is cancelled as far as that takes no time.
 """
 
