@@ -18,8 +18,13 @@ _SCARCE_BYTES = 1 << 20
 _LIBRARY = re.compile(r"error while loading shared libraries: (\S+?):")
 
 
-def tail(log: Path) -> list[str]:
-    """The last lines of a log, those that report an error first choice; a structured line as one sentence."""
+def tail(log: Path, *, only_grave: bool = True) -> list[str]:
+    """The last lines of a log; a structured line as one sentence.
+
+    Args:
+        log: The log.
+        only_grave: Whether lines that report an error are preferred to what stands around them.
+    """
     try:
         with log.open("rb") as file:
             file.seek(0, 2)
@@ -28,7 +33,7 @@ def tail(log: Path) -> list[str]:
     except FileNotFoundError:
         return []
     told = [_told(line) for line in lines if line.strip()]
-    grave = [text for is_grave, text in told if is_grave]
+    grave = [text for is_grave, text in told if is_grave and only_grave]
     return (grave or [text for _, text in told])[-_LINES:]
 
 

@@ -68,11 +68,11 @@ class PostgresLab(PostgresStandbys):
     def url(self) -> str:
         """The URL of the whole cluster for SQLAlchemy without undaunted: all hosts, and the one that takes writes."""
         hosts = "&".join(f"host={node.address}" for node in self._nodes)
-        return f"postgresql+psycopg://{self._login}@/{quote(self._database)}?{hosts}&target_session_attrs=read-write"
+        return f"postgresql+psycopg://{self._login}@/{self._database}?{hosts}&target_session_attrs=read-write"
 
     def url_of(self, which: NodeLike) -> str:
         """The URL of one node for SQLAlchemy."""
-        return f"postgresql+psycopg://{self._login}@{self.node(which).address}/{quote(self._database)}"
+        return f"postgresql+psycopg://{self._login}@{self.node(which).address}/{self._database}"
 
     @property
     def _login(self) -> str:
@@ -88,7 +88,7 @@ class PostgresLab(PostgresStandbys):
 
         The URL, where there is a password in it, is in a file that the settings name.
         """
-        url: object = f"postgresql+psycopg://{quote(self._user, safe='')}@/{quote(self._database)}"
+        url: object = f"postgresql+psycopg://{quote(self._user, safe='')}@/{self._database}"
         if self._auth is not None:
             assert self._place is not None  # noqa: S101
             path = self._place / "url"
@@ -187,7 +187,7 @@ class PostgresLab(PostgresStandbys):
     def _start_all(self) -> None:
         assert self._place is not None  # noqa: S101
         if self._auth is not None:
-            url = f"postgresql+psycopg://{self._login}@/{quote(self._database)}"
+            url = f"postgresql+psycopg://{self._login}@/{self._database}"
             postgres_node.write_secret(self._place / "url", url)
         super()._start_all()
 
@@ -213,7 +213,7 @@ class PostgresLab(PostgresStandbys):
         """What a standby lacks."""
         if told[node.name].is_paused:
             return f"{node.name} does not replay what it receives"
-        if told[leader.name].standbys.get(node.name, {}).get("state") != "streaming":
+        if not told[leader.name].is_followed_by(node.name, told[node.name]):
             return f"{node.name} does not follow {leader.name}"
         return None if told[node.name].replayed >= goal else f"{node.name} has not replayed all that {leader.name} had"
 

@@ -99,7 +99,6 @@ def write_files(
         "hba_file": root / "pg_hba.conf",
         "ident_file": root / "pg_ident.conf",
         "data_directory": root / "data",
-        "external_pid_file": "",
     }
     lines = [f"{key} = {quoted(value)}" for key, value in {**_CHOICES, **more, **places}.items()]
     write(root / "postgresql.conf", "\n".join([*lines, "include 'role.conf'", ""]), account)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import secrets
 import shutil
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from undaunted.core.durations import seconds
+from undaunted.lab import log as logs
 from undaunted.lab import postgres_node, postgres_wire
 from undaunted.lab.errors import LabError
 from undaunted.lab.home import RAM
@@ -35,6 +37,7 @@ _RAM_DISK = Path("/dev/shm")  # noqa: S108 - a directory of the lab's own is mad
 _RAM_BYTES = 768 << 20
 """What the files of one node may take: 256 MiB of log for each of two purposes, and the rest for data."""
 
+_NAME = re.compile(r"\w{1,63}", re.ASCII)
 _OURS = frozenset({
     "listen_addresses", "port", "unix_socket_directories", "hba_file", "ident_file", "data_directory",
     "primary_conninfo", "synchronous_standby_names", "external_pid_file", "config_file",
@@ -73,6 +76,8 @@ class PostgresServers(Primaries, Lab):
         self._user = "lab" if auth is None else auth[0]
         if self._user == postgres_wire.OPERATOR:
             raise LabError(f"The user {self._user!r} is the lab's own; name another.")
+        if not _NAME.fullmatch(database):
+            raise LabError(f"A database cannot be named {database!r}; use at most 63 letters, digits and underscores.")
         self._database = database
         self._more_settings = dict(server_settings or {})
         mine = sorted(_OURS & set(self._more_settings))
@@ -219,6 +224,9 @@ class PostgresServers(Primaries, Lab):
 
     def _argv(self, node: LabNode) -> list[str]:
         return postgres_node.arguments(self._found_programs(), self._root(node))
+
+    def _last_words(self, node: LabNode) -> list[str]:
+        return logs.tail(self.log(node), only_grave=False)  # it names what is wrong before it says that all is
 
     def _tool(self, node: LabNode, *argv: str) -> None:
         """Run a program for a node as the user that runs its server; it ends with the lab.

@@ -157,10 +157,9 @@ class PostgresStandbys(PostgresServers):
         """
         with self._roles_held():
             node = self.node(which)
-            leader = self._find_primary(node, 10.0)[0]
-            told = self._told(self._nodes)
-            if node.name in told and self._leader(told) is node:
+            if self._leader(self._told(self._nodes)) is node:
                 raise LabError(f"{node.name} is the primary, so it cannot be rewound; promote another node first.")
+            leader = self._find_primary(node, 10.0)[0]
             self._rewind(node, leader, seconds(timeout))
         return node
 
@@ -288,31 +287,43 @@ class PostgresStandbys(PostgresServers):
                 time.sleep(_FOLLOW_POLL_S)
 
     def _rewind(self, node: LabNode, leader: LabNode, timeout_s: float) -> None:
-        if self.state(node) != State.DOWN:
+        root = self._root(node)
+        is_standby = postgres_node.is_standby(root)
+        if is_standby and self.state(node) in {State.UP, State.SLOW}:
+            self.stop(node, timeout=timeout_s)  # one that crashed cannot be rewound without making a primary of it
+        elif self.state(node) != State.DOWN:
             self.kill(node)
+        is_other_line = postgres_node.timeline(root) != postgres_node.timeline(self._root(leader))
+        try:
+            if is_other_line or is_standby:  # else both led on a timeline of the same number, which pg_rewind overlooks
+                self._undo(node, leader)
+                self._make_standby(node)
+                self._come_back(node, leader, min(timeout_s, _FOLLOW_TIMEOUT_S))
+                return
+        except LabError:
+            if self.state(node) != State.DOWN:
+                self.kill(node)
+        self._copy_from(node, leader)
+        self._make_standby(node)
+        self._come_back(node, leader, timeout_s)
+
+    def _undo(self, node: LabNode, leader: LabNode) -> None:
+        """Take from the data of a node what the primary has not."""
         root, programs = self._root(node), self._found_programs()
         source = postgres_node.conninfo(
-            host=postgres_wire.SOCKET_HOST, port=leader.port, user=postgres_wire.OPERATOR, dbname="postgres"
+            host=postgres_wire.SOCKET_HOST, port=leader.port, user=postgres_wire.OPERATOR, dbname=postgres_wire.OPERATOR
         )
         # Until its next checkpoint a new primary tells the old timeline, and pg_rewind would see nothing to do.
         self._operate(leader, "CHECKPOINT")
-        try:
-            postgres_node.standby_signal(root).unlink(missing_ok=True)  # else it would wait for the primary, not end
-            config = f"--config-file={root / 'postgresql.conf'}"
-            more = [config] if programs.version >= 15 else []
-            self._point(node, None)
-            self._tool(
-                node,
-                programs.path("pg_rewind"),
-                f"--target-pgdata={root / 'data'}",
-                f"--source-server={source}",
-                "--no-sync",
-                *more,
-            )
-        except LabError:
-            self._copy_from(node, leader)
-        self._make_standby(node)
-        self._come_back(node, leader, timeout_s)
+        self._point(node, None)
+        self._tool(
+            node,
+            programs.path("pg_rewind"),
+            f"--target-pgdata={root / 'data'}",
+            f"--source-server={source}",
+            "--no-sync",
+            *([f"--config-file={root / 'postgresql.conf'}"] if programs.version >= 15 else []),
+        )
 
     def _copy_from(self, node: LabNode, leader: LabNode) -> None:
         """Give a node all data of the primary anew."""
@@ -415,13 +426,13 @@ class PostgresStandbys(PostgresServers):
         return f"FIRST 1 ({', '.join(node.name for node in self._nodes if node is not leader)})"
 
     def _renew_names(self, leader: LabNode) -> None:
-        """Have a primary that was alone wait for standbys again, now that there is one that follows it."""
-        told = self._told([leader]).get(leader.name)
-        if told is None or told.is_standby:
+        """Have a primary that was alone wait for standbys again, now that there is one."""
+        told = self._told(self._nodes)
+        if leader.name not in told or told[leader.name].is_standby:
             return
-        followers = [node for node in self._nodes if told.standbys.get(node.name, {}).get("state") == "streaming"]
+        followers = [node for node in self._nodes if node.name in told and told[node.name].is_standby]
         names = self._names_for(leader, followers)
-        if names != told.synchronous and (followers or self.synchronous is not None):
+        if names != told[leader.name].synchronous and (followers or self.synchronous is not None):
             self._point(leader, None, names=names)
 
     # ------------------------------------------------------------------ looking
@@ -451,8 +462,8 @@ class PostgresStandbys(PostgresServers):
         return max(standbys, key=lambda node: told[node.name].flushed)
 
     def _follows(self, node: LabNode, leader: LabNode) -> bool:
-        told = self._told([leader]).get(leader.name)
-        return told is not None and told.standbys.get(node.name, {}).get("state") == "streaming"
+        told = self._told([node, leader])
+        return len(told) == 2 and told[leader.name].is_followed_by(node.name, told[node.name])
 
     def _replay(self, which: NodeLike, verb: str) -> LabNode:
         node = self.node(which)

@@ -25,6 +25,7 @@ _QUESTION = """
                  ELSE pg_current_wal_flush_lsn() END) - '0/0'::pg_lsn AS replayed,
            CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END AS replay,
            CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END AS file,
+           (SELECT received_tli FROM pg_stat_wal_receiver WHERE status = 'streaming') AS receives,
            current_setting('synchronous_standby_names') AS synchronous,
            (SELECT coalesce(json_object_agg(application_name,
                                             json_build_object('state', state, 'sync', sync_state)), '{}')
@@ -41,7 +42,7 @@ class Told:
         flushed: How far its log is on disk, in bytes.
         replayed: How far its log shows in its data, in bytes.
         is_paused: Whether it has been told not to replay.
-        timeline: The timeline that it writes on; 0 for a standby.
+        timeline: The timeline that it writes on, or receives; 0 for a standby that receives nothing.
         synchronous: Its ``synchronous_standby_names``.
         standbys: What it knows of each node that follows it, by name: ``state`` and ``sync``.
     """
@@ -59,6 +60,13 @@ class Told:
         """What the lab calls it."""
         return "replica" if self.is_standby else "primary"
 
+    def is_followed_by(self, name: str, other: Told) -> bool:
+        """Whether a standby receives what this node writes.
+
+        One that has more than this node had when it was promoted connects too, and gets what both have in common.
+        """
+        return self.standbys.get(name, {}).get("state") == "streaming" and other.timeline == self.timeline
+
 
 def ask(nodes: Iterable[LabNode], *, timeout_s: float) -> dict[str, Told]:
     """The answers of all nodes that gave one in time, by node name."""
@@ -71,7 +79,7 @@ def _told(row: Mapping[str, str | None]) -> Told:
         flushed=int(row["flushed"] or 0),
         replayed=int(row["replayed"] or 0),
         is_paused=row["replay"] not in {None, "not paused"},
-        timeline=int((row["file"] or "0")[:8], 16),
+        timeline=int(row["receives"] or 0) if row["standby"] == "t" else int((row["file"] or "0")[:8], 16),
         synchronous=row["synchronous"] or "",
         standbys=json.loads(row["standbys"] or "{}"),
     )

@@ -327,8 +327,11 @@ class Verbs(ABC):
 
     def _fallen(self, node: LabNode, status: int | None) -> LabError:
         how = f"by {signal.Signals(-status).name}" if status is not None and status < 0 else f"with status {status}"
-        remedy = logs.remedy(logs.tail(self.log(node)), place=self._root(node))
+        remedy = logs.remedy(self._last_words(node), place=self._root(node))
         return LabError(f"{node.name} ended {how} while it was starting.{remedy}{self._log_lines(node)}")
 
     def _log_lines(self, node: LabNode) -> str:
-        return "".join(f"\n  {line}" for line in logs.tail(self.log(node)))
+        return "".join(f"\n  {line}" for line in self._last_words(node))
+
+    def _last_words(self, node: LabNode) -> list[str]:
+        return logs.tail(self.log(node))
