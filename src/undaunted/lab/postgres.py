@@ -156,7 +156,8 @@ class PostgresLab(PostgresStandbys):
         """
         import psycopg  # noqa: PLC0415 - a driver is imported when it is first needed
 
-        return psycopg.connect(self.dsn(which), **({"autocommit": True} | options))
+        chosen: dict[str, Any] = {"autocommit": True}
+        return psycopg.connect(self.dsn(which), **(chosen | options))
 
     def operator(self, which: NodeLike, **options: Any) -> Connection[tuple[Any, ...]]:
         """A plain connection of psycopg's to one node as the superuser, committing by itself, to close when done.
