@@ -24,19 +24,19 @@ NOISE_S = 0.5
 """Two workers connect at once, beside three busy threads of their parent."""
 
 
-def run(settings: str, side: str) -> list[dict[str, Any]]:
+def run(settings: str, side: str) -> tuple[list[dict[str, Any]], str]:
     arguments = [sys.executable, str(PROGRAM), settings, side, str(WORKERS)]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=100, check=False)
     told = [json.loads(line) for line in done.stdout.splitlines()]
     failures = [what["error"] for what in told if what["step"] == "failed"]
     assert not failures, failures[0]
     assert done.returncode == 0, done.stderr[-5000:]
-    return told
+    return told, done.stderr[-5000:]
 
 
 def test_plain_workers_talk_into_each_other(lab: PostgresLab) -> None:
     """An engine that was used before the fork: one connection for three processes, and answers of each other."""
-    told = run(lab.url, "plain")
+    told, _ = run(lab.url, "plain")
     wrong = sum(what["wrong"] for what in told)
     errors = sum(len(what["errors"]) + (what.get("first") is not None) for what in told)
     hung = next(what["hung"] for what in told if what["step"] == "parent")
@@ -47,10 +47,10 @@ def test_plain_workers_talk_into_each_other(lab: PostgresLab) -> None:
 @pytest.mark.parametrize("how", ["undaunted", "unused"])
 def test_workers(settings: Callable[..., dict[str, Any]], how: str) -> None:
     """While threads of the parent use the engines, so that their locks are held at the fork."""
-    told = run(json.dumps(settings()), how)
+    told, complaints = run(json.dumps(settings()), how)
     (parent,) = [what for what in told if what["step"] == "parent"]
     worked = [what for what in told if what["step"] == "worked"]
-    assert parent["hung"] == 0, told
+    assert parent["hung"] == 0, complaints
     assert len(worked) == WORKERS
     print(f"{how}: first unit of work of a worker: " + ", ".join(f"{what['took_s']:.3f} s" for what in worked))
     assert parent["hammer"] == []
