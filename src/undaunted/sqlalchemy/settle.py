@@ -57,7 +57,7 @@ def _settle(call: Call, unit: Unit) -> Any:
             break
         call.guard.sleep(delay_s)
         tries += 1
-    return _undecided(call)
+    return _undecided(call, unit)
 
 
 async def _settle_async(call: Call, unit: Unit) -> Any:
@@ -75,7 +75,7 @@ async def _settle_async(call: Call, unit: Unit) -> Any:
             break
         await (call.guard.async_sleep or asyncio.sleep)(delay_s)
         tries += 1
-    return _undecided(call)
+    return _undecided(call, unit)
 
 
 def _asked(unit: Unit) -> bool | None:
@@ -118,9 +118,9 @@ def _check(error: Exception, call: Call) -> None:
         raise error
 
 
-def _undecided(call: Call) -> Any:
-    """What is said where nobody can know: what was declared to do no harm twice may run again."""
-    return NOT_APPLIED if call.operation.idempotent else UNDECIDED
+def _undecided(call: Call, unit: Unit) -> Any:
+    """What is said where nobody can know: what was declared to do no harm twice may run again, unless time is up."""
+    return NOT_APPLIED if call.operation.idempotent and not unit.can_be_settled else UNDECIDED
 
 
 def _answer(unit: Unit, *, was_applied: bool) -> Any:
