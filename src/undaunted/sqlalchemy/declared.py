@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from undaunted.core.policy import Policy
     from undaunted.engine.guard import Guard
 
-__all__ = ["CLUSTERS", "check", "cluster_declared", "path_of", "policy_in_force"]
+__all__ = ["CLUSTERS", "check", "cluster_declared", "is_only", "path_of", "policy_in_force"]
 
 CLUSTERS: set[str] = set()
 """Every cluster that a class has declared in this process; with one alone nobody needs to look which it is."""
 
 _SETTINGS: WeakKeyDictionary[type, ModelSettings] = WeakKeyDictionary()
+
+
+def is_only(cluster: str) -> bool:
+    """Whether no class of this process has declared any other cluster."""
+    return not CLUSTERS or (len(CLUSTERS) == 1 and cluster in CLUSTERS)
 
 
 @dataclass(frozen=True, slots=True)

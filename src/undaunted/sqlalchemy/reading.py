@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from undaunted.sqlalchemy.tokens import LAST
+from undaunted.sqlalchemy.tokens import LAST, remaining_s
 from undaunted.sqlalchemy.waiting import can_wait, pause
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from undaunted.core.policy import Reads
+    from undaunted.core.policy import Policy, Reads
     from undaunted.sqlalchemy.cluster import Cluster
     from undaunted.sqlalchemy.tokens import Token
 
@@ -93,30 +93,37 @@ class Reader:
             nearest = [sight.address for sight in sorted(sights, key=lambda sight: sight.latency_s or 0.0)]
         return preferred(reads, primary=primary, replicas=replicas, nearest=nearest)
 
-    def engine_for(self, reads: Reads, *, avoid: Collection[str], ends_s: float, is_async: bool) -> sa.Engine:
+    def engine_for(self, policy: Policy, *, avoid: Collection[str], is_async: bool) -> sa.Engine:
         """The engine for a transaction, which the server lets read only; waits until a node can serve it.
 
         Args:
-            reads: Where reads go.
+            policy: Says where reads go, and bounds the wait where no deadline is running.
             avoid: Nodes that have just failed; they are asked again where no other comes up.
-            ends_s: Until when, on `time.monotonic`; then it is the primary's, whose error says what is missing.
             is_async: Whether the connection is for asyncio.
         """
-        cluster = self.cluster
+        cluster, reads = self.cluster, policy.reads
         node: str | None = None
+        # Who only wants the primary has the engine wait for it that writes; its error says what is missing, too.
         if cluster.is_postgresql and not (reads == "primary" and self.token is None):
             node = self.choose(reads, avoid)
-            while node is None and time.monotonic() < ends_s and can_wait(is_async=is_async):
-                pause(_LOOK_S)
-                node = self.choose(reads)
-        if node is None:
-            engine = cluster.async_writer.sync_engine if is_async else cluster.writer
-        else:  # the primary too: the engine that writes would wait for the next one, when a replica would do
+            if node is None and can_wait(is_async=is_async):
+                node = self._wait(reads, ends_s=time.monotonic() + remaining_s(policy.deadline_s))
+        if node is not None:  # the primary, too: the engine that writes waits for the next one, when a replica would do
             engine = cluster.async_engine_of(node).sync_engine if is_async else cluster.engine_of(node)
-        self.node = node
-        # The connections of one node's engine read only from the start, which costs nothing.
-        self.engine = _readonly(engine) if node is None and cluster.is_postgresql else engine
-        return self.engine
+        else:
+            engine = cluster.async_writer.sync_engine if is_async else cluster.writer
+            if cluster.is_postgresql:  # the connections of one node's engine read only from the start
+                engine = _readonly(engine)
+        self.node, self.engine = node, engine
+        return engine
+
+    def _wait(self, reads: Reads, *, ends_s: float) -> str | None:
+        while time.monotonic() < ends_s:
+            pause(_LOOK_S)
+            node = self.choose(reads)
+            if node is not None:
+                return node
+        return None
 
     def _needed(self) -> tuple[Token | None, bool]:
         """The position that its user asks for, and whether it is known."""

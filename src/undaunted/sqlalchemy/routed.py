@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import sqlalchemy as sa
@@ -17,8 +16,8 @@ from undaunted.engine.call import current_call
 from undaunted.sqlalchemy import declared, seams, statements
 from undaunted.sqlalchemy.faults import is_lost
 from undaunted.sqlalchemy.reading import Reader
-from undaunted.sqlalchemy.targets import cluster_name, cluster_of, default_name
-from undaunted.sqlalchemy.tokens import LAST, Commit, Token, await_token, note_commit, remaining_s
+from undaunted.sqlalchemy.targets import cluster_name, cluster_of, default_name, only_cluster
+from undaunted.sqlalchemy.tokens import LAST, Commit, Token, await_token, note_commit
 from undaunted.sqlalchemy.waiting import pause
 
 if TYPE_CHECKING:
@@ -89,7 +88,6 @@ class Session(orm.Session):
         self._undaunted_readers: dict[str, Reader] = {}
         self._undaunted_commits: dict[str, Commit] = {}
         self._undaunted_written: set[str] = set()
-        self._undaunted_only: Cluster | None = None  # where each statement goes, as long as no class says otherwise
         self._undaunted_forget()
 
     def _undaunted_forget(self) -> None:
@@ -108,16 +106,16 @@ class Session(orm.Session):
                 return super().get_bind(mapper, clause=clause, **options)
             except exc.UnboundExecutionError:
                 pass  # binds that name others
-        name = self._undaunted_name(mapper, clause)
-        if name is None:
+        cluster = self._undaunted_cluster(mapper, clause)
+        if cluster is None:
             return super().get_bind(mapper, clause=clause, **options)
-        cluster = self._undaunted_cluster(name)
         if self.readonly:
             if not statements.is_reading(clause):
                 self._undaunted_is_stateful = True
-            return self._undaunted_reader(cluster).engine or self._undaunted_choose(cluster)
+            reader = self._undaunted_reader(cluster)
+            return reader.engine or self._undaunted_choose(reader)
         if not statements.is_plain_select(clause):
-            self._undaunted_written.add(name)
+            self._undaunted_written.add(cluster.name)
         return cluster.async_writer.sync_engine if self._undaunted_is_async else cluster.writer
 
     def bind_mapper(self, mapper: Any, bind: Any) -> None:
@@ -130,30 +128,24 @@ class Session(orm.Session):
         self._undaunted_has_binds = True
         super().bind_table(table, bind)
 
-    def _undaunted_name(self, mapper: Any, clause: Any) -> str | None:
-        """The cluster for a mapped class or statement: what the class declares, else this session's target's."""
-        kept = self._undaunted_only
-        if kept is not None and not kept.is_closed and len(declared.CLUSTERS) <= 1:
-            return kept.name
+    def _undaunted_cluster(self, mapper: Any, clause: Any) -> Cluster | None:
+        """Where a mapped class or a statement lives: as the class declares, else where this session's target does."""
         target = self._undaunted_target
+        only = None if target is None else only_cluster(target)
+        if only is not None:
+            return only
         own = None if target is None else cluster_name(target)
-        if own is not None and {own} >= declared.CLUSTERS and not directory().models(own):
-            self._undaunted_only = cluster_of(own)
-            return own
         kind: Any = mapper if isinstance(mapper, type) else getattr(sa.inspect(mapper, raiseerr=False), "class_", None)
         if kind is None and clause is not None:
-            kind = statements.class_of(clause)
+            kind = statements.mapped_class(clause)
         if kind is not None:
             if declared.cluster_declared(kind) is not None:
-                return cluster_name(kind)
+                return cluster_of(kind)
             placed = None if own is None else directory().models(own).get(declared.path_of(kind))
             if placed is not None and placed.cluster:
-                return placed.cluster
-        return own or default_name()
-
-    def _undaunted_cluster(self, name: str) -> Cluster:
-        kept = self._undaunted_only
-        return kept if kept is not None and kept.name == name and not kept.is_closed else cluster_of(name)
+                return cluster_of(placed.cluster)
+        name = own or default_name()
+        return None if name is None else cluster_of(name)
 
     def _undaunted_policy(self, guard: Guard) -> Policy:
         target = self._undaunted_target
@@ -167,15 +159,13 @@ class Session(orm.Session):
             reader.engine = None  # one that was asked for, and never used
         return reader
 
-    def _undaunted_choose(self, cluster: Cluster) -> sa.Engine:
-        policy = self._undaunted_policy(cluster.guard)
-        reader = self._undaunted_reader(cluster)
-        call = current_call()
+    def _undaunted_choose(self, reader: Reader) -> sa.Engine:
+        cluster, call = reader.cluster, current_call()
         own = call if call is not None and call.guard is cluster.guard else None
+        is_reading = own is not None and own.operation in (_READ, _READ_PRIMARY)
         engine = reader.engine_for(
-            policy.reads,
-            avoid=() if own is None else {tried.node for tried in own.attempts if tried.node is not None},
-            ends_s=time.monotonic() + remaining_s(policy.deadline_s),
+            own.policy if own is not None and is_reading else self._undaunted_policy(cluster.guard),
+            avoid=() if own is None else [tried.node for tried in own.attempts if tried.node is not None],
             is_async=self._undaunted_is_async,
         )
         if own is not None:
@@ -218,10 +208,9 @@ class Session(orm.Session):
         self._undaunted_refuse(statement)
         if arguments.get("bind") is not None or self._undaunted_is_stateful or self.in_nested_transaction():
             return None
-        name = self._undaunted_name(arguments.get("mapper") or statements.mapper_of(statement), statement)
-        if name is None:
+        cluster = self._undaunted_cluster(arguments.get("mapper"), statement)
+        if cluster is None:
             return None
-        cluster = self._undaunted_cluster(name)
         if not cluster.is_postgresql and not statements.is_plain_select(statement):
             return None  # where the server does not refuse a change, this may be one
         if self._undaunted_has_read and self._undaunted_has_snapshot(cluster):
@@ -247,7 +236,9 @@ class Session(orm.Session):
         operation = _READ_PRIMARY if policy.reads == "primary" else _READ
         result = sync.run(cluster.guard, operation, attempt, policy=policy)
         self._undaunted_has_read = True
-        self._undaunted_reader(cluster).saw()
+        reader = self._undaunted_readers.get(cluster.name)
+        if reader is not None:
+            reader.saw()
         return result
 
     def _undaunted_leave(self, cluster: Cluster | None = None) -> None:

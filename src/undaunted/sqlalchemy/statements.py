@@ -13,7 +13,7 @@ from undaunted.sqlalchemy.models import DECLARED_BY
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["class_of", "is_change", "is_plain_select", "is_reading", "mapper_of"]
+__all__ = ["is_change", "is_plain_select", "is_reading", "mapped_class"]
 
 _READS = re.compile(r"\s*(?:select|values|table|show|explain|with)\b", re.IGNORECASE)
 _PLAIN = re.compile(r"\s*(?:select|values|table|show)\b(?!.*\b(?:for|into)\b)", re.IGNORECASE | re.DOTALL)
@@ -50,19 +50,21 @@ def is_change(clause: Any) -> bool:
     return bool(getattr(clause, "is_dml", False))
 
 
-def mapper_of(clause: Any) -> Any:
-    """The mapper or mapped class that an ORM statement is about; None for one of tables alone."""
+def mapped_class(clause: Any) -> type | None:
+    """The class that a statement is about; None where that cannot be told.
+
+    Where it names tables alone, that is the class of one of them, else the base that has declared where they live.
+    """
     attributes: Any = getattr(clause, "_propagate_attrs", None) or {}
-    return getattr(attributes.get("plugin_subject"), "mapper", None)
-
-
-def class_of(clause: Any) -> type | None:
-    """The class for whose table a statement is: a mapped one, else the base that declared where its metadata lives."""
+    mapper: Any = getattr(attributes.get("plugin_subject"), "mapper", None)
+    if mapper is not None:
+        found: type = mapper.class_
+        return found
     for element in visitors.iterate(clause):
         if isinstance(element, sa.Table):
             base: type | None = element.metadata.info.get(DECLARED_BY)
             if base is not None:
                 mappers: Any = getattr(getattr(base, "registry", None), "mappers", ())
-                found: Iterator[type] = (mapper.class_ for mapper in mappers if mapper.local_table is element)
-                return next(found, base)
+                classes: Iterator[type] = (mapper.class_ for mapper in mappers if mapper.local_table is element)
+                return next(classes, base)
     return None

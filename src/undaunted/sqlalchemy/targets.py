@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from undaunted.backend import directory
 from undaunted.errors import ConfigurationError
-from undaunted.sqlalchemy.declared import cluster_declared, path_of
+from undaunted.sqlalchemy.declared import cluster_declared, is_only, path_of
 
 if TYPE_CHECKING:
     from undaunted.sqlalchemy.cluster import Cluster
 
-__all__ = ["DEFAULTS", "cluster_name", "cluster_of", "default_name"]
+__all__ = ["DEFAULTS", "cluster_name", "cluster_of", "default_name", "only_cluster"]
 
 DEFAULTS: list[str] = []
 """The cluster that the settings call the default one of this backend, as long as it is open."""
@@ -60,6 +61,29 @@ def cluster_name(target: Any) -> str:
         f'{path_of(kind)} names no cluster. Give it __undaunted__ = {{"cluster": "NAME"}}, name '
         "the cluster instead of the class, or set `default = true` for one cluster."
     )
+
+
+def only_cluster(target: str | type) -> Cluster | None:
+    """The cluster of a target, where that is where every statement goes, whatever class it is about; else None.
+
+    So it is where no class has declared another cluster and the settings say nothing of single models. It is found
+    once, since it is asked for each statement.
+    """
+    kept = _ONLY_OF_NAMES.get(target) if isinstance(target, str) else _ONLY_OF_CLASSES.get(target)
+    if kept is not None and not kept.is_closed:
+        return kept if is_only(kept.name) else None
+    found = cluster_of(target)
+    if not is_only(found.name) or directory().models(found.name):
+        return None
+    if isinstance(target, str):
+        _ONLY_OF_NAMES[target] = found
+    else:
+        _ONLY_OF_CLASSES[target] = found
+    return found
+
+
+_ONLY_OF_NAMES: dict[str, Cluster] = {}
+_ONLY_OF_CLASSES: WeakKeyDictionary[type, Cluster] = WeakKeyDictionary()
 
 
 def default_name() -> str | None:
