@@ -7,6 +7,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg.pq import ConnStatus
 
 from undaunted.sqlalchemy import sockets
 
@@ -38,8 +39,8 @@ class Link:
     """
 
     __slots__ = (
-        "__weakref__", "_ends", "_lock", "commit_at", "deadline_s", "epoch", "for_writes", "is_async", "is_cut",
-        "is_fresh", "is_lent", "is_overdue", "is_weakened", "node", "pgconn",
+        "__weakref__", "_ends", "_has_news", "_lock", "commit_at", "deadline_s", "epoch", "for_writes", "is_async",
+        "is_cut", "is_fresh", "is_lent", "is_overdue", "is_weakened", "node", "pgconn",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +54,7 @@ class Link:
         self.commit_at: Any = None
         self._lock = threading.Lock()
         self._ends = sockets.ends_of(pgconn.socket)
+        self._has_news: Callable[[], Any] | None = None  # made when it is first asked
 
     def cut(self) -> None:
         """End it from outside: whoever waits on it gets an error at once."""
@@ -90,9 +92,11 @@ class Link:
     def has_ended(self) -> bool:
         """Whether the node has ended it while nobody used it; asks nothing and waits for nothing."""
         try:
+            if self._has_news is None:
+                self._has_news = sockets.news_of(self.pgconn.socket)
             for _ in range(3):  # the server's last words, then the end
-                if not sockets.has_news(self.pgconn.socket):
-                    return False
+                if not self._has_news():
+                    return self.pgconn.status != ConnStatus.OK
                 self.pgconn.consume_input()
         except (psycopg.Error, OSError, ValueError):
             return True

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import select
 import socket
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Ends", "cut", "ends_of", "has_news"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Ends", "cut", "ends_of", "news_of"]
 
 Ends = tuple[Any, Any]
 """Both addresses of a TCP connection. No two connections have the same, so they tell it from what gets its file
@@ -54,11 +58,11 @@ def _ends(twin: socket.socket) -> Ends | None:
     return twin.getsockname(), twin.getpeername()
 
 
-def has_news(fd: int) -> bool:
-    """Whether something has come in on an idle connection, which is most often its end; waits for nothing."""
+def news_of(fd: int) -> Callable[[], Any]:
+    """What tells, without waiting, whether something has come in on an idle connection: most often its end."""
     poll = getattr(select, "poll", None)
     if poll is None:
-        return bool(select.select([fd], [], [], 0)[0])
+        return lambda: select.select([fd], [], [], 0)[0]
     poller = poll()
     poller.register(fd, select.POLLIN)
-    return bool(poller.poll(0))
+    return partial(poller.poll, 0)

@@ -94,7 +94,7 @@ def test_an_idle_connection_that_has_been_told_something_is_well(healthy_postgre
             before = connection.execute(WHERE).one()[2]
         other.execute("NOTIFY news")
         (link,) = cluster._links.all()
-        until(lambda: sockets.has_news(link.pgconn.socket))
+        until(sockets.news_of(link.pgconn.socket))
         assert where(cluster.writer)[2] == before
 
 
