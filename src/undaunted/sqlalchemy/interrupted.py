@@ -1,4 +1,6 @@
-"""psycopg's connections, left at once by whoever is interrupted: by Ctrl-C, or by the cancellation of a task.
+"""psycopg's connections: they tell before they commit, and whoever is interrupted leaves them at once.
+
+What interrupts is Ctrl-C, or the cancellation of a task.
 
 psycopg asks the server to cancel what runs, and waits for both, 5 s each: so long a frozen node would hold a task that
 has been cancelled. And a COMMIT that is cancelled while it waits for a synchronous standby is not undone, but answered
@@ -12,12 +14,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import psycopg
 from psycopg import capabilities
+from psycopg.pq import TransactionStatus
 
 from undaunted.engine.call import current_call
+from undaunted.sqlalchemy.errors import CommitRolledBack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["AsyncConnection", "Connection"]
 
@@ -25,7 +32,28 @@ _PATIENCE_S = 0.1
 
 
 class Connection(psycopg.Connection[Any]):
-    """`psycopg.Connection` that is closed when a signal interrupts what it does."""
+    """`psycopg.Connection` that is closed when a signal interrupts what it does.
+
+    Attributes:
+        before_commit: Called before each COMMIT that is sent.
+    """
+
+    before_commit: Callable[[], None] | None = None
+
+    def commit(self) -> None:
+        """As psycopg's.
+
+        Raises:
+            CommitRolledBack: The server would answer with ROLLBACK.
+        """
+        if self.pgconn.transaction_status == TransactionStatus.INERROR:
+            # SQLAlchemy takes the transaction for ended now, as it is after a COMMIT that fails at the server.
+            with contextlib.suppress(psycopg.Error):
+                self.rollback()
+            raise CommitRolledBack
+        if self.before_commit is not None:
+            self.before_commit()
+        super().commit()
 
     def _try_cancel(self, *, timeout: float = 5.0) -> NoReturn:  # noqa: ARG002  # overrides psycopg's
         interruption = sys.exc_info()[1]
@@ -37,7 +65,19 @@ class Connection(psycopg.Connection[Any]):
 
 
 class AsyncConnection(psycopg.AsyncConnection[Any]):
-    """`psycopg.AsyncConnection` that is closed when the task that uses it is cancelled."""
+    """`psycopg.AsyncConnection` that is closed when the task that uses it is cancelled; see `Connection`."""
+
+    before_commit: Callable[[], None] | None = None
+
+    async def commit(self) -> None:
+        """As psycopg's; see `Connection.commit`."""
+        if self.pgconn.transaction_status == TransactionStatus.INERROR:
+            with contextlib.suppress(psycopg.Error):
+                await self.rollback()
+            raise CommitRolledBack
+        if self.before_commit is not None:
+            self.before_commit()
+        await super().commit()
 
     async def _try_cancel(self, *, timeout: float = 5.0) -> NoReturn:  # noqa: ARG002  # overrides psycopg's
         interruption = sys.exc_info()[1]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg.pq import TransactionStatus
 from sqlalchemy import event, exc
 
 from undaunted.engine.call import CURRENT
 from undaunted.events import DurabilityWeakened
 from undaunted.sqlalchemy.deadlines import deadline_here_s
-from undaunted.sqlalchemy.errors import CommitRolledBack, DeadlineExceeded, NoNodeAvailable
+from undaunted.sqlalchemy.errors import DeadlineExceeded, NoNodeAvailable
 from undaunted.sqlalchemy.faults import SQLSTATES, Sign, sqlstate_of
 from undaunted.sqlalchemy.links import KEY, Link
 from undaunted.sqlalchemy.tokens import Token
@@ -54,27 +53,26 @@ class Listeners:
         self._deadlines, self._suspect = deadlines, suspect
         self.weakened = 0
 
-    def attach(self, engine: sa.Engine, *, for_writes: bool) -> None:
+    def attach(self, engine: sa.Engine) -> None:
         """Hear what happens on an engine; of an async one, on its sync engine.
 
-        What is heard of its connections themselves costs each of them a dispatcher of its own, so of those that only
-        read nothing is.
+        Nothing is of SQLAlchemy's own connections, whose events would cost each of them a dispatcher of its own; before
+        a COMMIT, psycopg's connection tells.
         """
         event.listen(engine, "checkout", self._lent)
         event.listen(engine, "checkin", self._given_back)
         event.listen(engine, "close", self._closed)
-        if for_writes:
-            event.listen(engine, "commit", self._committing)
         event.listen(engine, "handle_error", self._failed)
 
     def prepare(self, connection: Any, link: Link) -> None:
-        """Hear the server's notices on a new connection of psycopg's."""
+        """Hear the server's notices on a new connection of psycopg's, and when it is about to commit."""
 
         def notice(said: Any) -> None:
             if said.source_function == _SYNC_WAIT:
                 self._weakened(link)
 
         connection.add_notice_handler(notice)
+        connection.before_commit = partial(self._committing, link)
 
     # -- the pool's --------------------------------------------------------------------------------
 
@@ -115,15 +113,7 @@ class Listeners:
 
     # -- the connection's --------------------------------------------------------------------------
 
-    def _committing(self, connection: sa.Connection) -> None:
-        link: Link | None = connection.info.get(KEY)
-        if link is None:
-            return
-        if link.pgconn.transaction_status == TransactionStatus.INERROR:
-            # SQLAlchemy takes the transaction for ended now, as it is after a COMMIT that fails at the server.
-            with contextlib.suppress(psycopg.Error):
-                connection.dialect.do_rollback(connection.connection)
-            raise CommitRolledBack
+    def _committing(self, link: Link) -> None:
         call = CURRENT.get()
         if call is not None and call.is_running and call.guard is self._guard:
             call.sent = True

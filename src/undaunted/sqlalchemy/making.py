@@ -63,7 +63,7 @@ class Maker:
             return connector.connect(made.dialect, connection_record, place)
 
         made: sa.Engine = self._made(sa.create_engine, self._url, {**self._pool(Pool), "creator": creator})
-        self._listeners.attach(made, for_writes=place is None)
+        self._listeners.attach(made)
         return made
 
     def async_engine(self, place: str | None) -> AsyncEngine:
@@ -82,7 +82,7 @@ class Maker:
             return dialect.loaded_dbapi.connect(async_creator_fn=connect)
 
         made: AsyncEngine = self._made(create_async_engine, self._url, {**self._pool(AsyncPool), "creator": creator})
-        self._listeners.attach(made.sync_engine, for_writes=place is None)
+        self._listeners.attach(made.sync_engine)
         return made
 
     def _pool(self, kind: type[QueuePool]) -> dict[str, Any]:
