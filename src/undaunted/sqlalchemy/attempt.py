@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Attempt", "Terms", "Unit", "joined"]
 
 _IN_FAILED_TRANSACTION = "25P02"
+_NO_KEY = uuid.UUID(int=0)
 
 
 class _UnitOperation(Operation):
@@ -98,7 +100,7 @@ class Unit:
         self.cluster = cluster
         self.terms = terms
         self.is_async = is_async
-        self.key = fresh_key()
+        self.key = fresh_key() if self.has_key_row else _NO_KEY
         self.table = table_of(terms.target)
         self.memory = Memory(objects)
         self.runs = 0

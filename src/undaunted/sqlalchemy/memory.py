@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import InstanceState
 
+    _Restorers = WeakKeyDictionary[InstanceState[Any], Callable[[InstanceState[Any], object], None]]
+
 __all__ = ["Memory", "mapped_arguments", "refuse_detached", "refuse_other_session"]
 
 _STATE = "_sa_instance_state"
@@ -30,21 +32,24 @@ class Memory:
     __slots__ = ("_restorers",)
 
     def __init__(self, objects: Iterable[object] = ()) -> None:
-        # Weak, since what the unit makes itself is remembered as well, and goes with its session.
-        self._restorers: WeakKeyDictionary[InstanceState[Any], Callable[[InstanceState[Any], object], None]]
-        self._restorers = WeakKeyDictionary()
+        self._restorers: _Restorers | None = None
         for each in objects:
             self.remember(each)
 
     def remember(self, instance: object) -> None:
         """Keep a new object as it is now, unless it is known already."""
         state: InstanceState[Any] = orm.attributes.instance_state(instance)
-        if state.key is None and state not in self._restorers:
+        if state.key is not None:
+            return
+        if self._restorers is None:
+            # Weak, since what the unit makes itself is remembered as well, and goes with its session.
+            self._restorers = WeakKeyDictionary()
+        if state not in self._restorers:
             self._restorers[state] = _captured(state)
 
     def restore(self) -> None:
         """Put every object back that is still there."""
-        for state, restorer in list(self._restorers.items()):
+        for state, restorer in list((self._restorers or {}).items()):
             instance = state.obj()
             if instance is not None:
                 orm.make_transient(instance)

@@ -19,7 +19,7 @@ from undaunted.sqlalchemy.memory import mapped_arguments
 from undaunted.sqlalchemy.targets import cluster_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from sqlalchemy import orm
     from sqlalchemy.ext import asyncio as sa_asyncio
@@ -38,6 +38,7 @@ S = TypeVar("S", bound="AnySession")
 Own = TypeVar("Own")
 
 _KEYS = ("row", "free")
+_UNBOUNDED = contextlib.nullcontext()
 _OWNERS = ("self", "cls")
 
 
@@ -98,21 +99,21 @@ class UnitOfWork:
         _refuse_generator(function)
         return _run_unit(self, function, args, kwargs)  # type: ignore[no-any-return]
 
-    @contextlib.contextmanager
-    def scope(self) -> Generator[None]:
+    def scope(self) -> contextlib.AbstractContextManager[object]:
         """What the calls of this unit are bounded by.
 
         Within another guarded call it is run again by itself all the same, since only so it can be settled; but it ends
         with that call at the latest.
         """
         outer = current_call()
-        with contextlib.ExitStack() as stack:
-            if outer is not None:
-                stack.callback(CURRENT.reset, CURRENT.set(None))
-                stack.enter_context(options(deadline=max(outer.remaining_s(), 1e-6)))
-            if self._options is not None:
-                stack.enter_context(self._options)
-            yield
+        if outer is None:
+            return self._options or _UNBOUNDED
+        stack = contextlib.ExitStack()
+        stack.callback(CURRENT.reset, CURRENT.set(None))
+        stack.enter_context(options(deadline=max(outer.remaining_s(), 1e-6)))
+        if self._options is not None:
+            stack.enter_context(self._options)
+        return stack
 
     def policy(self, cluster: Cluster) -> Policy:
         """What bounds its calls, under the options in force."""
