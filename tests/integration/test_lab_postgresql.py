@@ -479,6 +479,18 @@ def test_a_node_that_is_alone_waits_for_nobody_until_another_is_there(lab):
     assert sorted(followers(lab, second).values()) == ["potential", "sync"]
 
 
+def test_a_standby_that_missed_a_promotion_follows_who_is_primary_when_it_starts(lab):
+    leader = lab.primary()
+    heir, absent = others(lab, leader)
+    lab.stop(absent)
+    lab.kill(leader)
+    lab.promote(heir)
+    lab.start(absent)
+    until(lambda: followers(lab, heir) == {absent.name: "sync"})
+    insert(lab, heir, 1)
+    until(lambda: orders(lab, absent) == {1})
+
+
 def test_heal_finds_a_primary_where_every_node_is_down_and_an_older_one_says_it_was(lab):
     old = lab.kill()
     new = lab.promote()

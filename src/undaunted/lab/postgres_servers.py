@@ -120,6 +120,12 @@ class PostgresServers(Primaries, Lab):
             own(made, self._account)
             (self._place / RAM).symlink_to(made)
             return (made,)
+        if self._account.is_other:
+            raise LabError(
+                f"The user {self._account.name}, who runs PostgreSQL for root, can reach none of {_RAM_DISK}, "
+                f"{tempfile.gettempdir()} and /var/tmp; give a directory that it can, or name another user in "
+                "UNDAUNTED_LAB_USER."
+            )
         return ()
 
     def _root(self, node: LabNode) -> Path:

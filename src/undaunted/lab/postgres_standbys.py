@@ -105,7 +105,8 @@ class PostgresStandbys(PostgresServers):
         standbys have gone over, acknowledges nothing. `step_down` hands over in good order.
 
         Args:
-            which: The standby. Default: the one that has most of the log, a synchronous one if there is one.
+            which: The standby. Default: the one that has most of the log: all that was acknowledged, if a synchronous
+                one answers.
             timeout: How long it may take.
 
         Raises:
@@ -121,7 +122,7 @@ class PostgresStandbys(PostgresServers):
             LabError: No standby answers, or it did not become primary in time.
         """
         with self._roles_held():
-            if self._leader(self._told(self._nodes)) is not None:
+            if self.leader() is not None:
                 return False
             self._promote(None, START_TIMEOUT_S)
         return True
@@ -157,7 +158,7 @@ class PostgresStandbys(PostgresServers):
         """
         with self._roles_held():
             node = self.node(which)
-            if self._leader(self._told(self._nodes)) is node:
+            if self.leader() is node:
                 raise LabError(f"{node.name} is the primary, so it cannot be rewound; promote another node first.")
             leader = self._find_primary(node, 10.0)[0]
             self._rewind(node, leader, seconds(timeout))
@@ -187,6 +188,7 @@ class PostgresStandbys(PostgresServers):
         timeout_s = seconds(timeout)
         deadline_s = time.monotonic() + timeout_s
         with self._roles_held():
+            self._fence_frozen()
             self.thaw()
             self.speed_up()
             self.catch_up()
@@ -200,7 +202,8 @@ class PostgresStandbys(PostgresServers):
     def start(self, which: NodeLike | None = None, *, timeout: float | str = START_TIMEOUT_S) -> list[LabNode]:
         """Start a node that is down, or all that are where none is named: same address, same data, same role.
 
-        An old primary comes back as a primary, beside the one that was promoted; `rewind` or `heal` makes it a standby.
+        A standby follows who is primary now. An old primary comes back as a primary, beside the one that was promoted;
+        `rewind` or `heal` makes it a standby.
 
         Returns:
             Those that were started, once they answer.
@@ -208,8 +211,12 @@ class PostgresStandbys(PostgresServers):
         Raises:
             LabError: The named one is not down, or it did not come up.
         """
+        leader = self.leader()
+        for node in [self.node(which)] if which is not None else self._in_state(State.DOWN):
+            if leader is not None and node is not leader and postgres_node.is_standby(self._root(node)):
+                self._point(node, leader)
         started = super().start(which, timeout=timeout)
-        leader = self._leader(self._told(self._nodes))
+        leader = self.leader()
         if leader is not None:
             self._renew_names(leader)
         return started
@@ -247,7 +254,7 @@ class PostgresStandbys(PostgresServers):
                 (self._place / _SYNCHRONOUS).unlink(missing_ok=True)
             else:
                 postgres_node.write(self._place / _SYNCHRONOUS, names, self._account)
-            leader = self._leader(self._told(self._nodes))
+            leader = self.leader()
             if leader is not None:
                 self._renew_names(leader)
 
@@ -351,8 +358,15 @@ class PostgresStandbys(PostgresServers):
             self._wait(deadline_s, f"{node.name} did not come to follow {leader.name}", POLL_S)
         self._renew_names(leader)
 
+    def _fence_frozen(self) -> None:
+        """Kill a frozen old primary beside a new one: thawed, it could acknowledge what is then undone."""
+        if self.leader() is not None:
+            for node in self._in_state(State.FROZEN):
+                if not postgres_node.is_standby(self._root(node)):
+                    self.kill(node)
+
     def _restore_leader(self, timeout_s: float) -> LabNode:
-        leader = self._leader(self._told(self._nodes))
+        leader = self.leader()
         down = self._in_state(State.DOWN)
         led = [node for node in down if not postgres_node.is_standby(self._root(node))]
         newest = max(led, key=lambda node: postgres_node.timeline(self._root(node)), default=None)

@@ -28,6 +28,7 @@ def watch(lab: PostgresLab, after_s: float) -> None:
     pause_s = min(0.2, after_s / 10)
     leader: LabNode | None = None
     gone_s: float | None = None
+    told = ""
     while True:
         looked_s = time.monotonic()
         try:
@@ -39,7 +40,9 @@ def watch(lab: PostgresLab, after_s: float) -> None:
             elif looked_s - gone_s >= after_s and lab.promote_heir():
                 gone_s = None
         except LabError as error:  # nobody can be promoted just now, or the lab is ending, and so are we
-            print(error, flush=True)  # noqa: T201
+            if str(error) != told:
+                told = str(error)
+                print(told, flush=True)  # noqa: T201
         time.sleep(max(0.0, looked_s + pause_s - time.monotonic()))
 
 
