@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -23,7 +24,8 @@ import pytest
 import sqlalchemy as sa
 
 from undaunted.config import load
-from undaunted.lab import LabError, PostgresLab, State
+from undaunted.lab import LabError, PostgresLab, State, postgres_servers
+from undaunted.lab.postgres_user import Account
 
 pytestmark = pytest.mark.integration
 
@@ -655,25 +657,32 @@ def test_one_node_alone_and_two_labs(home):
             assert connection.execute("SELECT to_regclass('orders')").fetchone() == (None,)
 
 
-def test_data_in_a_directory_of_ones_own_is_kept(tmp_path):
-    data = tmp_path / "data"
-    above = [path for path in (data.parent, *data.parents) if path.is_relative_to("/tmp")]
-    modes = [(path, path.stat().st_mode & 0o777) for path in above]
-    if os.geteuid() == 0:
-        with pytest.raises(LabError, match=f"^The user nobody, who runs PostgreSQL for root, cannot reach {data};"):
-            PostgresLab(nodes=1, directory=data).open()
-        for path, mode in modes:
-            path.chmod(mode | 0o011)
-    shutil.rmtree(data, ignore_errors=True)
-    try:
-        with PostgresLab(nodes=1, directory=data) as lab:
-            assert lab.log("n1") == data / "n1" / "log"
-    finally:
-        for path, mode in modes:
-            path.chmod(mode)
+@pytest.fixture
+def open_place():
+    """A directory that everybody may enter; pytest's are its user's alone."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+def test_data_in_a_directory_of_ones_own_is_kept(open_place):
+    data = open_place / "data"
+    with PostgresLab(nodes=1, directory=data) as lab:
+        assert lab.log("n1") == data / "n1" / "log"
     assert "database system is shut down" in (data / "n1" / "log").read_text()
     assert (data / "n1" / "data" / "PG_VERSION").exists()
     assert [path.name for path in data.iterdir() if path.name != ".undaunted-lock"] == ["n1"]
+    with pytest.raises(LabError, match=rf"^The directory {data} is not empty \(n1\); give an empty or a new one.$"):
+        PostgresLab(nodes=1, directory=data).open()
+
+
+def test_a_directory_that_the_server_s_user_cannot_reach_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(postgres_servers, "can_reach", lambda path, account: False)
+    monkeypatch.setattr(postgres_servers, "server_account", lambda: Account("other", os.getuid(), os.getgid(), True))
+    with pytest.raises(LabError, match=f"^The user other, who runs PostgreSQL for root, cannot reach {tmp_path}; give"):
+        PostgresLab(nodes=1, directory=tmp_path).open()
+    with pytest.raises(LabError, match=r"^The user other, who runs PostgreSQL for root, can reach none of /dev/shm, "):
+        PostgresLab(nodes=1).open()
 
 
 # ------------------------------------------------------------------ bad input

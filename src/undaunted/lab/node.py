@@ -77,7 +77,8 @@ class LabNode:
     def role(self) -> str:
         """What it says it is; ``"unknown"`` while it does not say.
 
-        MongoDB: ``"primary"``, ``"secondary"``, ``"arbiter"``, ``"standalone"``. Cassandra: ``"replica"``.
+        MongoDB: ``"primary"``, ``"secondary"``, ``"arbiter"``, ``"standalone"``. Cassandra: ``"replica"``. PostgreSQL:
+        ``"primary"``, ``"replica"``.
         """
         return self._lab.role(self)
 
