@@ -103,8 +103,10 @@ class Reader:
         """
         cluster, reads = self.cluster, policy.reads
         node: str | None = None
-        # Who only wants the primary has the engine wait for it that writes; its error says what is missing, too.
-        if cluster.is_postgresql and not (reads == "primary" and self.token is None):
+        if reads == "primary" and self.token is None:
+            # While there is none, the engine that writes waits for it; its error says what is missing, too.
+            node = None if cluster.primary in avoid else cluster.primary
+        elif cluster.is_postgresql:
             node = self.choose(reads, avoid)
             if node is None and can_wait(is_async=is_async):
                 node = self._wait(reads, ends_s=time.monotonic() + remaining_s(policy.deadline_s))
