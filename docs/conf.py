@@ -31,10 +31,11 @@ python_use_unqualified_type_names = True
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(bson|cassandra|click|collections|contextlib|enum|gridfs|mongoengine|os|pathlib)(\..*)?"),
-    (r"py:.*", r"(pymongo|tenacity|types)(\..*)?"),
+    (r"py:.*", r"(psycopg|pymongo|sa|sqlalchemy|tenacity|types)(\..*)?"),
     (r"py:(class|obj|exc)", r"[A-Z]\w*(\.args|\.kwargs)?"),
     (r"py:class", r"undaunted\.mongodb\.(database|transactions)\..*"),
-    (r"py:class", r"undaunted\.lab\.(cassandra_servers|cql|failpoints|lab|primaries|verbs)\..*"),
+    (r"py:(class|obj)", r"undaunted\.sqlalchemy\.(errors|session)\.(_\w+|[A-Z])"),
+    (r"py:class", r"undaunted\.lab\.(cassandra_servers|cql|failpoints|lab|postgres_standbys|primaries|verbs)\..*"),
     (r"py:class", r"(cql|socket|undaunted\.(cassandra|testing)|undaunted\.engine\.call)\..*"),
     (r"py:class", r"Mapping\[str"),
 ]

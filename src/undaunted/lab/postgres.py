@@ -66,7 +66,7 @@ class PostgresLab(PostgresStandbys):
 
     @property
     def url(self) -> str:
-        """The URL of the whole cluster for SQLAlchemy without undaunted: all hosts, and the one that takes writes."""
+        """The URL for SQLAlchemy without undaunted, with all hosts, of which libpq takes the one that takes writes."""
         hosts = "&".join(f"host={node.address}" for node in self._nodes)
         return f"postgresql+psycopg://{self._login}@/{self._database}?{hosts}&target_session_attrs=read-write"
 
