@@ -64,7 +64,6 @@ class AsyncAttempt:
                 await self._drop()
                 raise
             await self._close()
-            self.sync.committed()
         elif not isinstance(error, Exception):
             await self._drop()
         else:

@@ -24,6 +24,7 @@ from undaunted.sqlalchemy.errors import CommitRolledBack, UnusableCluster
 from undaunted.sqlalchemy.faults import is_lost, sqlstate_of
 from undaunted.sqlalchemy.free import FreeKey
 from undaunted.sqlalchemy.keys import fresh_key, insert_key, table_of
+from undaunted.sqlalchemy.links import KEY
 from undaunted.sqlalchemy.memory import Memory
 from undaunted.sqlalchemy.tokens import note_commit
 from undaunted.sqlalchemy.unitsessions import UnitSession
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from undaunted.engine.call import Call
     from undaunted.sqlalchemy.cluster import Cluster
+    from undaunted.sqlalchemy.links import Link
     from undaunted.sqlalchemy.unitsessions import AsyncUnitSession
 
 __all__ = ["Attempt", "Terms", "Unit", "joined"]
@@ -84,7 +86,7 @@ class Unit:
         memory: The objects from outside.
         value: What the function returned in the attempt whose COMMIT was handed over last.
         free: What shows whether that attempt was applied, where there is no key row.
-        is_handed_over: Whether any attempt has handed its COMMIT over.
+        is_handed_over: Whether the last attempt has handed its COMMIT over.
         is_async: Whether it is a coroutine function.
         runs: Attempts so far.
     """
@@ -125,7 +127,7 @@ class Unit:
 
     def applied_before(self) -> Any:
         """What the attempt had returned whose key stands in the table already."""
-        if not self.is_handed_over:
+        if self.runs <= 1:
             raise RuntimeError("a key that was made for this unit of work alone stands in the table of keys already")
         note_commit(self.cluster.name)
         return self.value
@@ -154,7 +156,6 @@ class Attempt:
         self.owner = _owner()
         self._noted: exc.DBAPIError | None = None
         self._connection: sa.Connection | None = None
-        self._position: str | None = None
         self._token: Token[Attempt | None] | None = None
 
     @property
@@ -183,6 +184,7 @@ class Attempt:
         self.session = session
         session.undaunted_attempt = self
         unit.runs += 1
+        unit.is_handed_over = False
         if unit.runs > 1:
             unit.memory.restore()
         if unit.has_key_row or unit.terms.isolation is not None:
@@ -209,7 +211,10 @@ class Attempt:
         if self.free is not None:
             self.free.begun(connection)
         if unit.has_key_row:
-            self._position = insert_key(connection, unit.table, unit.key)
+            position = insert_key(connection, unit.table, unit.key)
+            link: Link | None = connection.info.get(KEY)
+            if link is not None:
+                link.written_at = position
 
     def enter(self) -> None:
         """From here on the function runs, and units within it belong to this one."""
@@ -233,7 +238,6 @@ class Attempt:
                 self.drop()
                 raise
             self.close()
-            self.committed()
         elif not isinstance(error, Exception):
             self.drop()
         else:
@@ -255,9 +259,6 @@ class Attempt:
         self.unit.free = self.free
         self.unit.is_handed_over = True
         self.opened.undaunted_commit()
-
-    def committed(self) -> None:
-        """Keep the books of a COMMIT that was answered."""
 
     def close(self) -> None:
         """Give the connection back; what fails with that is of no interest to anybody any more.

@@ -119,7 +119,11 @@ class Listeners:
             call.sent = True
             call.node = link.node
         link.is_weakened = False
-        link.commit_at = self._watch.flushed(link.node)
+        link.commit_at = flushed = self._watch.flushed(link.node)
+        if link.written_at is not None:  # known better than by the monitor's last look
+            if flushed is not None:
+                link.commit_at = flushed[0], max(flushed[1], link.written_at)
+            link.written_at = None
 
     def _failed(self, context: Any) -> Exception | None:
         """Look at an error; returns what is to be raised in its place, if anything."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import exc
 
@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from sqlalchemy import orm
 
-__all__ = ["leave"]
+__all__ = ["fail", "leave"]
+
+
+def fail(connection: sa.Connection, error: Exception) -> NoReturn:
+    """Raise a driver's error as SQLAlchemy does when a statement of its own meets it; to be called where it was caught.
+
+    For a statement that was given to the driver directly: what the error means for the connection is found out, told to
+    all listeners, and the error is wrapped.
+    """
+    connection._handle_dbapi_exception(error, None, None, None, None)
 
 
 def leave(transaction: orm.SessionTransaction, engine: sa.Engine) -> None:

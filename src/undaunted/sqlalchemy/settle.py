@@ -39,6 +39,8 @@ def settle(call: Call, failure: Failure) -> Any:  # noqa: ARG001  # the seam's s
     unit: object = getattr(call, "subject", None)
     if not isinstance(unit, Unit):
         return UNDECIDED
+    if not unit.is_handed_over:
+        return NOT_APPLIED  # the COMMIT that was sent meanwhile was another one
     return _settle_async(call, unit) if unit.is_async else _settle(call, unit)
 
 
