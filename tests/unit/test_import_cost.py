@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -28,9 +28,12 @@ HEAVY = {
 
 
 def took(statement: str) -> float:
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", statement], check=True)
-    return time.perf_counter() - began
+    """Seconds of processor time: those of the wall are the machine's, which has other work to do."""
+    process = subprocess.Popen([sys.executable, "-c", statement])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_utime + usage.ru_stime
 
 
 def test_costs_at_most_60_ms_over_the_bare_interpreter() -> None:

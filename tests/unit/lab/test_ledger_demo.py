@@ -16,7 +16,6 @@ from undaunted.lab.verdict import Verdict, check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import ModuleType
 
 DEMO = Path(__file__).parents[3] / "examples" / "demo"
 
@@ -24,22 +23,18 @@ DEMO = Path(__file__).parents[3] / "examples" / "demo"
 @pytest.fixture(scope="module")
 def demo() -> Iterator[SimpleNamespace]:
     """The modules of the demo, which import each other by their bare names, as programs do."""
-    names = ("kinds", "audits", "report")
+    before = set(sys.modules)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(DEMO))
-        yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
-    for name in names:
-        sys.modules.pop(name, None)
+        names = {"report": "report", "stage": "backends.stage", "backends": "backends"}
+        yield SimpleNamespace(**{name: importlib.import_module(path) for name, path in names.items()})
+    for name in set(sys.modules) - before:
+        if str(DEMO) in str(getattr(sys.modules[name], "__file__", None)):
+            del sys.modules[name]
 
 
-@pytest.fixture
-def report(demo: SimpleNamespace) -> ModuleType:
-    found: ModuleType = demo.report
-    return found
-
-
-def judgement(report: ModuleType, kind: str = "", *, backend: str = "mongodb", crooked: int = 0, **changes: Any) -> Any:
-    kinds = report.KINDS[backend]
+def judgement(demo: Any, kind: str = "", *, backend: str = "mongodb", crooked: int = 0, **changes: Any) -> Any:
+    kinds = demo.backends.stage_of(backend).kinds
     verdicts = {
         name: Verdict(operation=name, acknowledged=3, notes={"exact": 3} if name == "scan" else {})
         for name in (*kinds.writes, *kinds.reads, *kinds.scans)
@@ -47,14 +42,14 @@ def judgement(report: ModuleType, kind: str = "", *, backend: str = "mongodb", c
     if kind:
         verdicts[kind] = Verdict(**{"operation": kind, "acknowledged": 3, "notes": verdicts[kind].notes, **changes})
     gap = Gap(started_s=0.0, ended_s=1.0)
-    return report.Judgement(
+    return demo.report.Judgement(
         title="t", kinds=kinds, verdicts=verdicts, crooked_counters=crooked, write_gap=gap, read_gap=gap, write_gaps=[],
         read_gaps=[], slowest_s=0.0, slowest="none",
     )  # fmt: skip
 
 
-def test_a_clean_ledger_is_clean(report: ModuleType) -> None:
-    assert judgement(report).is_clean
+def test_a_clean_ledger_is_clean(demo: SimpleNamespace) -> None:
+    assert judgement(demo).is_clean
 
 
 @pytest.mark.parametrize(
@@ -75,12 +70,12 @@ def test_a_clean_ledger_is_clean(report: ModuleType) -> None:
         ("scan", {"notes": {}}),
     ],
 )
-def test_one_fault_of_any_kind_spoils_it(report: ModuleType, kind: str, changes: dict[str, Any]) -> None:
-    assert not judgement(report, kind, **changes).is_clean
+def test_one_fault_of_any_kind_spoils_it(demo: SimpleNamespace, kind: str, changes: dict[str, Any]) -> None:
+    assert not judgement(demo, kind, **changes).is_clean
 
 
-def test_a_counter_that_does_not_add_up_spoils_it(report: ModuleType) -> None:
-    assert not judgement(report, crooked=1).is_clean
+def test_a_counter_that_does_not_add_up_spoils_it(demo: SimpleNamespace) -> None:
+    assert not judgement(demo, crooked=1).is_clean
 
 
 class Collections:
@@ -121,7 +116,7 @@ def test_effects_are_counted_where_they_belong_at_majority_read_concern(demo: Si
         ],
     )
     lab = SimpleNamespace(client=lambda: Client(shop=database))
-    effects, crooked = demo.audits.mongodb(lab, "shop", [])
+    effects, crooked = demo.backends.stage_of("mongodb").audit(lab, "shop", [])
     assert effects["save new"] == {"o1": [1], "o2": [2]}
     assert effects["save changed"] == {"r1": [1]}
     assert effects["update one"] == {"s1": [2], "s2": [1]}
@@ -130,12 +125,12 @@ def test_effects_are_counted_where_they_belong_at_majority_read_concern(demo: Si
     assert set(database.concerns) == {"majority"}
 
 
-def test_an_unknown_outcome_is_no_failure_where_nothing_can_make_it_known(report: ModuleType) -> None:
+def test_an_unknown_outcome_is_no_failure_where_nothing_can_make_it_known(demo: SimpleNamespace) -> None:
     told = {"raised": 2, "errors": {"OutcomeUnknown": 2}}
-    assert judgement(report, "counter", backend="cassandra", **told).is_clean
-    assert not judgement(report, "save new", backend="cassandra", **told).is_clean
-    assert not judgement(report, "counter", backend="cassandra", raised=2, errors={"WriteTimeout": 2}).is_clean
-    assert not judgement(report, "counter", backend="cassandra", doubled=("a",), **told).is_clean
+    assert judgement(demo, "counter", backend="cassandra", **told).is_clean
+    assert not judgement(demo, "save new", backend="cassandra", **told).is_clean
+    assert not judgement(demo, "counter", backend="cassandra", raised=2, errors={"WriteTimeout": 2}).is_clean
+    assert not judgement(demo, "counter", backend="cassandra", doubled=("a",), **told).is_clean
 
 
 @pytest.mark.parametrize(
@@ -148,6 +143,6 @@ def test_a_sum_is_held_against_what_was_acknowledged_and_what_raised(
         Entry(operation="counter", key=f"c-{n}@home", started_s=n, ended_s=n + 1, outcome=outcome)
         for n, outcome in enumerate([Outcome.OK, Outcome.RAISED, Outcome.OK])
     ]
-    effects = demo.audits._of_sums("counter", entries, {"home": total})
+    effects = demo.stage.of_sums("counter", entries, {"home": total})
     verdict = check("counter", entries, effects)
     assert (len(verdict.lost), len(verdict.doubled)) == (lost, doubled)
