@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import exc, orm
+from tests.integration.sqlalchemy.tables import define
 from tests.integration.sqlalchemy.watch import until
 
 import undaunted
 from undaunted.errors import ConfigurationError
-from undaunted.events import RetryScheduled
-from undaunted.sqlalchemy import run_in_transaction, unit_of_work
+from undaunted.events import AcknowledgedLost, RetryScheduled
+from undaunted.lab import PostgresLab
+from undaunted.sqlalchemy import DeclarativeBase, run_in_transaction, unit_of_work
 from undaunted.sqlalchemy.errors import CommitRolledBack, UnusableCluster
 from undaunted.sqlalchemy.keys import KeyTableMissing
 from undaunted.sqlalchemy.targets import cluster_of
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     import psycopg
     from tests.integration.sqlalchemy.tables import Tables
 
-    from undaunted.lab import PostgresLab
 
 pytestmark = pytest.mark.integration
 
@@ -312,6 +313,59 @@ async def test_a_connection_that_is_lost_ends_the_attempt_of_a_coroutine(
     assert count(server, mark) == 1
 
 
+def test_a_connection_that_is_lost_at_the_key_ends_the_attempt_as_well(
+    ledger: Tables, server: psycopg.Connection
+) -> None:
+    """The key goes to the driver directly, and what it meets there is SQLAlchemy's all the same."""
+    mark = uuid.uuid4().hex
+    lost: list[int] = []
+
+    def lose(connection: sa.Connection) -> None:
+        if not lost:
+            driver: Any = connection.connection.driver_connection
+            lost.append(driver.info.backend_pid)
+            server.execute("SELECT pg_terminate_backend(%s, 5000)", lost)
+
+    retries: list[RetryScheduled] = []
+    undaunted.subscribe(retries.append, RetryScheduled)
+    sa.event.listen(cluster_of(ledger.Base).writer, "begin", lose)
+    run_in_transaction(ledger.Base, lambda session: session.add(ledger.Entry(mark=mark)))
+    assert (count(server, mark), len(lost)) == (1, 1)
+    assert [(event.error, event.node) for event in retries] == [
+        ("OperationalError", cluster_of(ledger.Base).primary),
+    ]
+
+
+def test_a_promotion_that_loses_an_acknowledged_unit_is_told_however_new_it_was() -> None:
+    """The monitors look seldom here: it is the position of the key that shows it."""
+
+    class Base(DeclarativeBase):
+        __undaunted__ = {"cluster": "ledger"}
+
+    told: list[AcknowledgedLost] = []
+    with PostgresLab(2, synchronous="") as lab:
+        settings = lab.settings_for("ledger")
+        settings["clusters"]["ledger"]["heartbeat"] = {"interval": "60s", "timeout": "120s"}
+        undaunted.configure(settings)
+        try:
+            undaunted.subscribe(told.append, AcknowledgedLost)
+            ledger = define(Base)
+            Base.metadata.create_all(cluster_of(Base).writer)
+            lab.wait_healthy()
+            standby = next(node for node in lab.nodes if node != lab.primary())
+            lab.kill(standby)
+            for _ in range(3):
+                run_in_transaction(Base, lambda session: session.add(ledger.Entry(mark="x" * 5000)))
+            lab.kill("primary")
+            lab.start(standby)
+            lab.promote(standby)
+            until(lambda: told, what="the event")
+        finally:
+            undaunted.close()
+    assert told[0].node == standby.address
+    assert told[0].lost_bytes > 100
+
+
 def test_a_unit_that_only_reads_is_run_again_on_another_node(lab: PostgresLab, configure: Any) -> None:
     """As a whole, so that all it reads is of one node."""
     ledger = configure(reads="replica")
@@ -355,7 +409,6 @@ def test_an_autocommit_engine_is_refused(configure: Any) -> None:
 
 def test_a_missing_table_of_keys_is_one_sentence(ledger: Tables) -> None:
     """Each cluster's own: here the base's metadata is in a schema that has none."""
-    from undaunted.sqlalchemy import DeclarativeBase
 
     class Elsewhere(DeclarativeBase):
         __undaunted__ = {"cluster": "ledger"}
