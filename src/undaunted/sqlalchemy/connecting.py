@@ -117,7 +117,7 @@ class Connector:
                 self._watch.wait_for(address, min(_LOOK_S, max(0.0, ends_s - time.monotonic())))
                 continue
             if failed == node:
-                self._look_into(node, self._reason(node, ends_s))
+                self._look_into(node, self._reason(node, ends_s), is_only=address is None)
             try:
                 return self._open(dialect, record, node, ends_s, for_writes=address is None)
             except _Unmade:
@@ -167,7 +167,8 @@ class Connector:
                     await alarm.wait(min(_LOOK_S, max(0.0, ends_s - time.monotonic())))
                     continue
                 if failed == node:
-                    self._look_into(node, await asyncio.to_thread(self._reason, node, ends_s))
+                    code = await asyncio.to_thread(self._reason, node, ends_s)
+                    self._look_into(node, code, is_only=address is None)
                 try:
                     return await self._open_async(dialect, record, node, ends_s, for_writes=address is None)
                 except _Unmade:
@@ -187,16 +188,18 @@ class Connector:
 
         with self._lock:
             self._under_way.setdefault(node, set()).add(abandon)
+        is_wanted = False  # nor is what was made in the very moment in which its caller was cancelled
         try:
             await asyncio.wait({task, lost}, timeout=self._attempt_s(ends_s), return_when=asyncio.FIRST_COMPLETED)
+            is_wanted = task.done()
         finally:
             with self._lock:
                 self._under_way[node].discard(abandon)
             lost.cancel()
-            if not task.done():
+            if not is_wanted:
                 task.cancel()
                 task.add_done_callback(_close_late)
-        if not task.done():
+        if not is_wanted:
             raise _Unmade
         try:
             connection = task.result()
@@ -282,10 +285,16 @@ class Connector:
         self._reasons[node] = (time.monotonic(), code)
         return code
 
-    def _look_into(self, node: str, code: str | None) -> None:
+    def _look_into(self, node: str, code: str | None, *, is_only: bool) -> None:
+        """Raise what a node that seems well, and cannot be connected to, leaves to be said; else it is tried again.
+
+        The node that takes writes is waited for; in the place of any other one there may be more.
+        """
         error = None if code is None else refusal(self._guard.cluster, node, code)
         if error is not None:
             raise error
+        if not is_only:
+            raise NoNodeAvailable(self._told(f"{node} cannot be connected to ({code or 'no reason told'})"))
 
     def _accept(self, connection: Any, record: Any, node: str, epoch: int, *, for_writes: bool) -> Any:
         """Take a new connection over, unless its node has meanwhile been lost, or is not what it was taken for."""
