@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,5 +17,7 @@ if TYPE_CHECKING:
 def no_settings_left() -> Iterator[None]:
     """Close what any test has opened: whatever asks `REGISTRY.loaded` keeps the settings for the whole process."""
     REGISTRY.close()
+    if "cassandra.cqlengine.models" in sys.modules:  # what a test has left here by cqlengine's own setup()
+        sys.modules["cassandra.cqlengine.models"].DEFAULT_KEYSPACE = None
     yield
     REGISTRY.close()
