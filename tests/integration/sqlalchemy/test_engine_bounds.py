@@ -341,3 +341,23 @@ def test_a_failover_that_loses_nothing_tells_of_no_loss(healthy_postgresql_lab: 
         until(lambda: heard.of("FailoverCompleted"))
         assert heard.of("AcknowledgedLost") == []
         assert heard.of("DurabilityWeakened") == []
+
+
+def test_a_replica_without_free_connections_is_not_waited_for(
+    healthy_postgresql_lab: PostgresLab, cluster: Cluster
+) -> None:
+    """There may be others."""
+    lab = healthy_postgresql_lab
+    standby = next(node for node in lab.nodes if node.name != lab.primary().name)
+    with cluster.engine_of(standby.address).connect() as connection:
+        user = connection.execute(sa.text("SELECT current_user")).scalar()
+        until(lambda: all(sight.is_up for sight in cluster.sights()))
+        with lab.operator("primary") as operator:
+            operator.execute(f"ALTER ROLE {user} CONNECTION LIMIT 2")
+            try:
+                lab.wait_healthy()
+                with timed() as waited, pytest.raises(us.NoNodeAvailable, match="53300"):
+                    cluster.engine_of(standby.address).connect()
+                assert waited.took_s <= 1.0
+            finally:
+                operator.execute(f"ALTER ROLE {user} CONNECTION LIMIT -1")

@@ -208,8 +208,8 @@ def test_what_is_said_of_nodes() -> None:
     )
     assert text == (
         "clusters.ledger.nodes: no node takes writes (a was replaced: its timeline is 1, the newest 2; b is a standby; "
-        "c does not answer; d refuses (53300); e is starting or stopping; f was not asked yet). Promote a standby, start "
-        "the primary, or name it, if it is not here."
+        "c does not answer; d refuses (53300); e is starting or stopping; f was not asked yet). Promote a standby, "
+        "start the primary, or name it, if it is not here."
     )
     twins = (up, Sight(address="b", role="primary", timeline=2, **LOG))
     text = said(*twins)
