@@ -4,15 +4,19 @@ Runs on a primary with two standbys of the lab, one of them synchronous: ``pytho
 sides take turns call by call, in an order that rotates. Plain SQLAlchemy is measured twice: bare, and with
 ``pool_pre_ping``, without which it hands out connections that died. Prints how often the time of plain SQLAlchemy goes
 into that of undaunted, by the wall, and writes it to ``docs/_generated/cost-sqlalchemy.md`` when told to (``--write``).
+
+The data is on a disk, where a COMMIT waits for it, and again on a RAM disk, where little but Python is left of a call.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import os
 import platform
 import statistics
+import tempfile
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +31,7 @@ from undaunted import sqlalchemy as kept
 from undaunted.lab import PostgresLab
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from paired import Times
 
@@ -141,8 +145,9 @@ def cases(lab: PostgresLab) -> dict[str, dict[str, Callable[[], None]]]:
     }
 
 
+PLACES = {"disk": "data on a disk", "ram": "data on a RAM disk"}
 COLUMNS = (
-    "session with", "calls a side", "plain, µs", "plain with a ping, µs", "undaunted, µs",
+    "calls a side", "plain, µs", "plain with a ping, µs", "undaunted, µs",
     "undaunted : plain with a ping", "undaunted : plain",
 )  # fmt: skip
 
@@ -160,13 +165,26 @@ def row(name: str, times: Mapping[str, Times]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def table(seconds: float, only: Sequence[str]) -> list[str]:
+@contextlib.contextmanager
+def lab_on(place: str) -> Iterator[PostgresLab]:
+    """A lab whose data is on a disk, or in memory."""
+    if place == "ram":
+        with PostgresLab() as lab:
+            yield lab
+        return
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        Path(folder).chmod(0o711)  # for root the servers are run by another user, who must get through
+        with PostgresLab(directory=Path(folder) / "lab") as lab:
+            yield lab
+
+
+def table(place: str, seconds: float, only: Sequence[str]) -> list[str]:
     """Measure every case, and print each line as soon as it is known."""
-    with PostgresLab() as lab:
+    rows = [f"| {' | '.join((PLACES[place], *COLUMNS))} |", f"|{'---|' * (len(COLUMNS) + 1)}"]
+    print("\n".join(rows), flush=True)
+    with lab_on(place) as lab:
         found = cases(lab)
         gc.collect()
-        gc.freeze()
-        rows: list[str] = []
         for name in only or found:
             rows.append(row(name, measure(found[name], seconds)))
             print(rows[-1], flush=True)
@@ -178,6 +196,7 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=24, help="for each case, all sides together")
+    parser.add_argument("--on", nargs="*", choices=[*PLACES], default=[*PLACES], help="where the data is")
     parser.add_argument("--only", nargs="*", default=[], metavar="CASE", help="instead of all of them")
     parser.add_argument("--write", type=Path, help="write the table to this file too")
     options = parser.parse_args()
@@ -187,14 +206,12 @@ def main() -> None:
         f"{versions}; {machine}.",
         "Medians; a ratio below 1 means that undaunted is the quicker one. In brackets its 95 % interval.",
         "",
-        f"| {' | '.join(COLUMNS)} |",
-        f"|{'---|' * len(COLUMNS)}",
     ]
     print("\n".join(head), flush=True)
-    rows = table(options.seconds, options.only)
+    rows = [line for place in options.on for line in (*table(place, options.seconds, options.only), "")]
     if options.write is not None:
         options.write.parent.mkdir(parents=True, exist_ok=True)
-        options.write.write_text("\n".join([*head, *rows]) + "\n", encoding="utf-8")
+        options.write.write_text("\n".join([*head, *rows]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ TWO_PRIMARIES_S = 1.5
 CUTS = 5
 CUT_AFTER_S = 1.0  # at the latest; before the servers choose another standby to wait for
 TRIES = 5
+CONNECTIONS = 10  # kept open by each side: one for each of its customers
 
 
 class BankCustomers(Customers):
@@ -111,7 +112,7 @@ class PostgreSQLStage(Stage):
             names = (sql.Identifier(database), sql.Identifier(url.username or ""))
             connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*names))
         own = url.set(database=database).render_as_string(hide_password=False)
-        settings["clusters"][ALIAS] |= {"url": own, "reads": "replica"}
+        settings["clusters"][ALIAS] |= {"url": own, "reads": "replica", "pool": {"size": CONNECTIONS}}
         return settings
 
     def reach(self, lab: PostgresLab, database: str) -> str:
@@ -198,7 +199,7 @@ def _plain(url: str) -> Bank:
     class Base(DeclarativeBase):
         pass
 
-    engine = sa.create_engine(url, pool_pre_ping=True)
+    engine = sa.create_engine(url, pool_pre_ping=True, pool_size=CONNECTIONS)
     sessions = sessionmaker(engine)
 
     def unit(function: Callable[..., Any], *, key: str = "") -> Callable[..., Any]:  # noqa: ARG001  # it knows no keys
