@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from sqlalchemy import orm
 from sqlalchemy.ext import asyncio as sa_asyncio
@@ -27,6 +27,12 @@ class sessionmaker(orm.sessionmaker[S]):  # noqa: N801  # named like SQLAlchemy'
         class_: The class of the sessions.
         **options: For each session; `readonly` and `token` among them.
     """
+
+    @overload
+    def __init__(self, target: Any = None, *, class_: type[S], **options: Any) -> None: ...
+
+    @overload
+    def __init__(self: sessionmaker[Session], target: Any = None, **options: Any) -> None: ...
 
     def __init__(self, target: Any = None, *, class_: Any = Session, **options: Any) -> None:
         bind = options.pop("bind", None)
@@ -77,6 +83,12 @@ class AsyncSession(sa_asyncio.AsyncSession):
 
 class async_sessionmaker(sa_asyncio.async_sessionmaker[A]):  # noqa: N801  # named like SQLAlchemy's
     """`sqlalchemy.ext.asyncio.async_sessionmaker` for our sessions; see `sessionmaker`."""
+
+    @overload
+    def __init__(self, target: Any = None, *, class_: type[A], **options: Any) -> None: ...
+
+    @overload
+    def __init__(self: async_sessionmaker[AsyncSession], target: Any = None, **options: Any) -> None: ...
 
     def __init__(self, target: Any = None, *, class_: Any = AsyncSession, **options: Any) -> None:
         bind = options.pop("bind", None)

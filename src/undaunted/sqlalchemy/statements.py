@@ -24,20 +24,22 @@ def is_plain_select(clause: Any) -> bool:
 
     A function that it calls may do both; that shows nowhere.
     """
-    if isinstance(clause, sa.Select) or (text := _text_of(clause)) is None:
-        return getattr(clause, "is_select", False) and getattr(clause, "_for_update_arg", None) is None
-    return _PLAIN.match(text) is not None
+    text = _text_of(clause)
+    if text is not None:
+        return _PLAIN.match(text) is not None
+    return bool(getattr(clause, "is_select", False)) and getattr(clause, "_for_update_arg", None) is None
 
 
 def is_reading(clause: Any) -> bool:
     """Whether it leaves nothing behind in its transaction, such as a setting made by ``SET LOCAL``."""
-    if isinstance(clause, sa.Select) or (text := _text_of(clause)) is None:
-        return bool(getattr(clause, "is_select", False))
-    return _READS.match(text) is not None
+    text = _text_of(clause)
+    return bool(getattr(clause, "is_select", False)) if text is None else _READS.match(text) is not None
 
 
 def _text_of(clause: Any) -> str | None:
     """The text that an application has written itself; None where SQLAlchemy makes the statement."""
+    if isinstance(clause, sa.Select):
+        return None  # by far the most frequent, and soon told
     while not isinstance(clause, sa.TextClause):
         clause = getattr(clause, "element", None)  # of text(...).columns(...), and of select(X).from_statement(...)
         if clause is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ from tests.integration.sqlalchemy.tables import ROWS
 from tests.integration.sqlalchemy.watch import until
 
 import undaunted
-from undaunted.sqlalchemy import Session
+from undaunted.sqlalchemy import AsyncSession, Session
 from undaunted.sqlalchemy.cluster import cluster_of
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ KILL_S = 0.1
 """The longest time without reads behind a kill; behind a freeze the heartbeat is added."""
 NEW_CONNECTIONS_S = 0.2
 """For all threads at once to connect to replicas where none has read before."""
+STARTING_S = 0.5
+"""While servers are started and rewound, which takes the processors that readers run on."""
 THINK_S = 0.005
 
 
@@ -86,7 +90,7 @@ class Readers:
 
     def gap_s(self, since_s: float) -> float:
         """The longest time without any read that came back."""
-        ended = sorted(at_s for at_s in self.ended_s if at_s >= since_s)
+        ended = sorted(at_s for at_s in tuple(self.ended_s) if at_s >= since_s)
         return max(after - before for before, after in zip([since_s, *ended], ended, strict=False))
 
 
@@ -148,6 +152,7 @@ def test_reads_go_on_through_a_promotion_and_behind_it(lab: PostgresLab, ledger:
         since_s = time.monotonic()
         killed = lab.kill("primary")
         readers.go_on(0.5)
+        before_s = readers.gap_s(since_s)
         lab.promote()
         readers.go_on(1.0)
         lab.rewind(killed)
@@ -157,9 +162,12 @@ def test_reads_go_on_through_a_promotion_and_behind_it(lab: PostgresLab, ledger:
         readers.go_on(0.5)
         assert len(readers.ended_s) > before
         nodes = cluster.readers(after=None)
-    print(f"promotion: without reads {readers.gap_s(since_s):.3f} s; readers behind it: {nodes}")
+    print(
+        f"kill {before_s:.3f} s, then promotion {readers.gap_s(since_s):.3f} s without reads; readers behind it {nodes}"
+    )
     readers.check()
-    assert readers.gap_s(since_s) <= KILL_S
+    assert before_s <= KILL_S
+    assert readers.gap_s(since_s) <= STARTING_S
     assert {node.address for node in lab.nodes if lab.role(node) == "replica"} == set(nodes)
 
 
@@ -179,3 +187,44 @@ def test_options_are_heard(lab: PostgresLab, ledger: Tables) -> None:
     ):
         session.get(ledger.Row, 2)
     assert time.monotonic() - before_s < 0.4
+
+
+async def test_tasks_read_on_while_a_replica_freezes(lab: PostgresLab, ledger: Tables) -> None:
+    """The event loop goes on, too."""
+    cluster = cluster_of("ledger")
+    async with AsyncSession(ledger.Base, readonly=True) as session:
+        await session.get(ledger.Row, 1)
+    until(lambda: all(sight.is_up for sight in cluster.sights()), what="a sight of every node")
+    stop, ended_s, longest_s, ticks_s = asyncio.Event(), [time.monotonic()], [0.0], [time.monotonic()]
+
+    async def read(number: int) -> None:
+        while not stop.is_set():
+            began_s = time.monotonic()
+            async with AsyncSession(ledger.Base, readonly=True) as session:
+                assert (await session.get_one(ledger.Row, number)).text == f"row {number}"
+            ended_s.append(time.monotonic())
+            longest_s[0] = max(longest_s[0], ended_s[-1] - began_s)
+            await asyncio.sleep(THINK_S)
+
+    async def tick() -> None:
+        while not stop.is_set():
+            ticks_s.append(time.monotonic())
+            await asyncio.sleep(0.01)
+
+    async def fault() -> None:
+        await asyncio.sleep(0.5)
+        longest_s[0] = 0.0
+        node = next(node for node in lab.nodes if lab.role(node) == "replica")
+        await asyncio.to_thread(lab.freeze, node)
+        await asyncio.sleep(2.5)
+        stop.set()
+
+    await asyncio.gather(*(read(number) for number in range(40)), tick(), fault())
+    gap_s = max(after - before for before, after in itertools.pairwise(ended_s))
+    tick_s = max(after - before for before, after in itertools.pairwise(ticks_s))
+    print(
+        f"asyncio, freeze replica: without reads {gap_s:.3f} s, longest {longest_s[0]:.3f} s, loop held {tick_s:.3f} s"
+    )
+    assert gap_s <= HEARTBEAT_S + KILL_S
+    assert longest_s[0] <= HEARTBEAT_S + 0.3
+    assert tick_s < 0.5
