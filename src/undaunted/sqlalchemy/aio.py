@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from undaunted.engine import aio
 from undaunted.sqlalchemy import sweeps
-from undaunted.sqlalchemy.attempt import Attempt, Unit, joined
+from undaunted.sqlalchemy.attempt import Attempt, joined
+from undaunted.sqlalchemy.functions import complete
 from undaunted.sqlalchemy.keys import KeyTaken
 from undaunted.sqlalchemy.memory import mapped_arguments
 from undaunted.sqlalchemy.targets import cluster_of
-from undaunted.sqlalchemy.units import complete, gave_up
+from undaunted.sqlalchemy.unit import Unit
+from undaunted.sqlalchemy.units import gave_up
 from undaunted.sqlalchemy.unitsessions import AsyncUnitSession
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A unit of work and its attempts: each a fresh session, the key first, the COMMIT last.
+"""The attempts of a unit of work: each a fresh session, the key first, the COMMIT last.
 
 Everything here does its I/O as SQLAlchemy's sync session does, so that threads call it and coroutines call it beneath
 `AsyncSession.run_sync` (`undaunted.sqlalchemy.aio`).
@@ -9,24 +9,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import uuid
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 from undaunted.core.fault import Fault
-from undaunted.core.operation import Kind, Operation
-from undaunted.sqlalchemy.errors import CommitRolledBack, UnusableCluster
+from undaunted.sqlalchemy.consequences import IN_FAILED_TRANSACTION, follows
+from undaunted.sqlalchemy.errors import UnusableCluster
 from undaunted.sqlalchemy.faults import is_lost, sqlstate_of
 from undaunted.sqlalchemy.free import FreeKey
-from undaunted.sqlalchemy.keys import fresh_key, insert_key, table_of
+from undaunted.sqlalchemy.keys import insert_key
 from undaunted.sqlalchemy.links import KEY
-from undaunted.sqlalchemy.memory import Memory
-from undaunted.sqlalchemy.tokens import note_commit
 from undaunted.sqlalchemy.unitsessions import UnitSession
 
 if TYPE_CHECKING:
@@ -38,99 +34,10 @@ if TYPE_CHECKING:
     from undaunted.engine.call import Call
     from undaunted.sqlalchemy.cluster import Cluster
     from undaunted.sqlalchemy.links import Link
+    from undaunted.sqlalchemy.unit import Terms, Unit
     from undaunted.sqlalchemy.unitsessions import AsyncUnitSession
 
-__all__ = ["Attempt", "Terms", "Unit", "joined"]
-
-_IN_FAILED_TRANSACTION = "25P02"
-_NO_KEY = uuid.UUID(int=0)
-
-
-class _UnitOperation(Operation):
-    """Whatever is declared, an unknown outcome is settled and not simply run again."""
-
-    @property
-    def is_repeatable(self) -> bool:
-        return False
-
-
-_WRITING = _UnitOperation(name="transaction", kind=Kind.UNIT_OF_WORK, settleable=True)
-_READING = Operation(name="transaction", kind=Kind.READ, needs_primary=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What a unit of work was declared to be.
-
-    Attributes:
-        target: A base, a mapped class, or the name of a cluster.
-        key: How a lost COMMIT is settled.
-        readonly: Whether it only reads.
-        isolation: Its isolation level; None means that of the engine.
-    """
-
-    target: Any
-    key: Literal["row", "free"] = "row"
-    readonly: bool = False
-    isolation: str | None = None
-
-
-class Unit:
-    """One unit of work, all its attempts included.
-
-    Attributes:
-        cluster: Where it happens.
-        terms: What it was declared to be.
-        key: What stands in the table of keys once it has been applied.
-        table: That table.
-        memory: The objects from outside.
-        value: What the function returned in the attempt whose COMMIT was handed over last.
-        free: What shows whether that attempt was applied, where there is no key row.
-        is_handed_over: Whether the last attempt has handed its COMMIT over.
-        is_async: Whether it is a coroutine function.
-        runs: Attempts so far.
-    """
-
-    __slots__ = ("cluster", "free", "is_async", "is_handed_over", "key", "memory", "runs", "table", "terms", "value")
-
-    def __init__(self, cluster: Cluster, terms: Terms, objects: list[object], *, is_async: bool) -> None:
-        if terms.key == "free" and not terms.readonly and not cluster.is_postgresql:
-            raise UnusableCluster(
-                f'Cluster {cluster.name!r} is no PostgreSQL, which key="free" needs: only there it is known when a '
-                'lost COMMIT has come to its end. Use key="row".'
-            )
-        self.cluster = cluster
-        self.terms = terms
-        self.is_async = is_async
-        self.key = fresh_key() if self.has_key_row else _NO_KEY
-        self.table = table_of(terms.target)
-        self.memory = Memory(objects)
-        self.runs = 0
-        self.is_handed_over = False
-        self.value: Any = None
-        self.free: FreeKey | None = None
-
-    @property
-    def operation(self) -> Operation:
-        """What the engine is told of it."""
-        return _READING if self.terms.readonly else _WRITING
-
-    @property
-    def has_key_row(self) -> bool:
-        """Whether each attempt inserts its key first."""
-        return self.terms.key == "row" and not self.terms.readonly
-
-    @property
-    def can_be_settled(self) -> bool:
-        """Whether anything shows what became of the attempt whose COMMIT was handed over last."""
-        return self.has_key_row or (self.free is not None and self.free.has_row)
-
-    def applied_before(self) -> Any:
-        """What the attempt had returned whose key stands in the table already."""
-        if self.runs <= 1:
-            raise RuntimeError("a key that was made for this unit of work alone stands in the table of keys already")
-        note_commit(self.cluster.name)
-        return self.value
+__all__ = ["Attempt", "joined"]
 
 
 class Attempt:
@@ -291,7 +198,7 @@ class Attempt:
         error = context.sqlalchemy_exception
         if not isinstance(error, exc.DBAPIError) or context.connection is not self._connection:
             return
-        if sqlstate_of(error) != _IN_FAILED_TRANSACTION:
+        if sqlstate_of(error) != IN_FAILED_TRANSACTION:
             self._noted = error
 
     def meaning_of(self, error: Exception) -> Exception:
@@ -300,7 +207,7 @@ class Attempt:
         A wrong request is the function's business, so there its own error is what counts.
         """
         noted = self._noted
-        if noted is None or noted is error or not _follows(error, noted):
+        if noted is None or noted is error or not follows(error, noted):
             return error
         fault = self.call.guard.classify(noted, self.call).fault
         return error if fault is Fault.PERMANENT else noted
@@ -366,18 +273,3 @@ def _is_autocommit(connection: sa.Connection) -> bool:
     if declared is None:
         declared = getattr(connection.dialect, "_on_connect_isolation_level", None)
     return declared == "AUTOCOMMIT" or getattr(connection.connection.dbapi_connection, "autocommit", None) is True
-
-
-def _follows(error: BaseException, noted: BaseException) -> bool:
-    """Whether an error is nothing but the consequence of an earlier one."""
-    if isinstance(error, (CommitRolledBack, exc.PendingRollbackError)):
-        return True
-    if isinstance(error, exc.DBAPIError):
-        return sqlstate_of(error) == _IN_FAILED_TRANSACTION
-    seen = error
-    for _ in range(20):  # a chain may be a ring
-        before = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
-        if before is None or before is noted:
-            return before is noted
-        seen = before
-    return False

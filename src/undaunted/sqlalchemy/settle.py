@@ -16,9 +16,9 @@ from sqlalchemy import exc
 from undaunted.core.backoff import full_jitter_s
 from undaunted.core.fault import Fault
 from undaunted.engine.guard import NOT_APPLIED, UNDECIDED
-from undaunted.sqlalchemy.attempt import Unit
 from undaunted.sqlalchemy.keys import KeyTaken, insert_key
 from undaunted.sqlalchemy.tokens import note_commit
+from undaunted.sqlalchemy.unit import Unit
 
 if TYPE_CHECKING:
     from undaunted.core.attempt import Failure

@@ -9,8 +9,9 @@ from undaunted.engine.aiosteps import AsyncSteps
 from undaunted.engine.steps import Course, Steps
 from undaunted.sqlalchemy import sweeps
 from undaunted.sqlalchemy.aio import AsyncAttempt, session_of
-from undaunted.sqlalchemy.attempt import Attempt, Unit, joined
+from undaunted.sqlalchemy.attempt import Attempt, joined
 from undaunted.sqlalchemy.targets import cluster_of
+from undaunted.sqlalchemy.unit import Unit
 from undaunted.sqlalchemy.units import gave_up, unit_of_work
 
 if TYPE_CHECKING:

@@ -12,11 +12,13 @@ from undaunted.engine import sync
 from undaunted.engine.call import CURRENT, current_call
 from undaunted.engine.context import options
 from undaunted.sqlalchemy import declared, sweeps
-from undaunted.sqlalchemy.attempt import Attempt, Terms, Unit, joined
+from undaunted.sqlalchemy.attempt import Attempt, joined
 from undaunted.sqlalchemy.errors import OutcomeUnknown
+from undaunted.sqlalchemy.functions import complete, position_of_session, refuse_generator, without_session
 from undaunted.sqlalchemy.keys import KeyTaken
 from undaunted.sqlalchemy.memory import mapped_arguments
 from undaunted.sqlalchemy.targets import cluster_of
+from undaunted.sqlalchemy.unit import Terms, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +41,6 @@ Own = TypeVar("Own")
 
 _KEYS = ("row", "free")
 _UNBOUNDED = contextlib.nullcontext()
-_OWNERS = ("self", "cls")
 
 
 class UnitOfWork:
@@ -63,7 +64,7 @@ class UnitOfWork:
         Raises:
             TypeError: It is a generator, or takes no session.
         """
-        position = _position_of_session(function)
+        position = position_of_session(function)
         unit = self
 
         if inspect.iscoroutinefunction(function):
@@ -82,7 +83,7 @@ class UnitOfWork:
                 return _run_unit(unit, function, args, kwargs, position=position)
 
             wrapper = in_unit
-        wrapper.__signature__ = _without_session(function, position)
+        wrapper.__signature__ = without_session(function, position)
         return wrapper
 
     def run(self, function: Callable[Concatenate[S, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -96,7 +97,7 @@ class UnitOfWork:
 
             ran: Any = aio.run_unit(self, function, args, kwargs)
             return ran  # type: ignore[no-any-return]  # what a coroutine function returns is awaitable
-        _refuse_generator(function)
+        refuse_generator(function)
         return _run_unit(self, function, args, kwargs)  # type: ignore[no-any-return]
 
     def scope(self) -> contextlib.AbstractContextManager[object]:
@@ -257,25 +258,6 @@ def _run_unit(
     return result
 
 
-def complete(result: Any) -> Any:
-    """What a function has returned, unless it has not done its work yet.
-
-    Raises:
-        TypeError: It is a coroutine or a generator.
-    """
-    if inspect.iscoroutine(result):
-        result.close()
-        raise TypeError(
-            "The function of a unit of work returned a coroutine, which would run only after the COMMIT. Declare the "
-            "function itself with async def."
-        )
-    if inspect.isgenerator(result) or inspect.isasyncgen(result):
-        raise TypeError(
-            "The function of a unit of work returned a generator, which would run only after the COMMIT. Return a list."
-        )
-    return result
-
-
 def gave_up(unit: Unit, error: BaseException) -> None:
     """Put objects from outside back, since nothing of the unit is known to have happened; and say what was missing."""
     unit.memory.restore()
@@ -284,41 +266,3 @@ def gave_up(unit: Unit, error: BaseException) -> None:
             'This unit of work has key="free", and its session has flushed no new object whose primary key was made by '
             'this process, so nothing could show whether it was applied. Give it key="row", or such an object.'
         )
-
-
-def _refuse_generator(function: Any) -> None:
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(
-            f"{function.__qualname__} is a generator: what it has given away could not be taken back when the unit of "
-            "work is run again. Let it return a list."
-        )
-
-
-def _position_of_session(function: Any) -> int:
-    _refuse_generator(function)
-    for kind in (staticmethod, classmethod):
-        if isinstance(function, kind):
-            raise TypeError(f"@unit_of_work stands above @{kind.__name__}. Put it below, next to the function itself.")
-    if not callable(function):
-        raise TypeError(f"@unit_of_work decorates functions, not {type(function).__name__}.")
-    parameters = [
-        parameter
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD, parameter.VAR_POSITIONAL)
-    ]
-    position = 1 if parameters and parameters[0].name in _OWNERS else 0
-    has_rest = bool(parameters) and parameters[-1].kind is inspect.Parameter.VAR_POSITIONAL
-    if len(parameters) <= position and not has_rest:
-        raise TypeError(
-            f"{getattr(function, '__qualname__', function)} takes no session. A unit of work is given one first: "
-            f"def {getattr(function, '__name__', 'function')}(session, ...)."
-        )
-    return position
-
-
-def _without_session(function: Any, position: int) -> inspect.Signature:
-    signature = inspect.signature(function)
-    parameters = list(signature.parameters.values())
-    if parameters[position].kind is not inspect.Parameter.VAR_POSITIONAL:
-        del parameters[position]
-    return signature.replace(parameters=parameters)

@@ -20,10 +20,10 @@ from undaunted.engine.call import current_call
 from undaunted.errors import ConfigurationError
 from undaunted.events import RetryScheduled
 from undaunted.sqlalchemy import Session, attempts, run_in_transaction, unit_of_work
-from undaunted.sqlalchemy.attempt import Unit
 from undaunted.sqlalchemy.errors import DeadlineExceeded, UnusableCluster
 from undaunted.sqlalchemy.keys import KeyTableMissing
 from undaunted.sqlalchemy.targets import cluster_of
+from undaunted.sqlalchemy.unit import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
