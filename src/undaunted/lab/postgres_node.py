@@ -34,9 +34,10 @@ _CHOICES: Mapping[str, object] = {
     "hot_standby": "on",
     "max_connections": 100,
     "max_wal_senders": 20,
-    "wal_keep_size": "256MB",  # a node that was down for a while finds what it missed
-    "max_wal_size": "256MB",
-    "min_wal_size": "80MB",
+    # A node that was down for a while finds what it missed; but pg_rewind copies all of it every time.
+    "wal_keep_size": "64MB",
+    "max_wal_size": "128MB",
+    "min_wal_size": "4MB",
     "shared_buffers": "32MB",
     "fsync": "on",  # what was acknowledged survives a crash, as it does in earnest
     "wal_log_hints": "on",  # pg_rewind asks for it

@@ -34,8 +34,8 @@ __all__ = ["PostgresServers"]
 
 _STATEMENT_TIMEOUT_S = 60.0
 _RAM_DISK = Path("/dev/shm")  # noqa: S108 - a directory of the lab's own is made in it
-_RAM_BYTES = 768 << 20
-"""What the files of one node may take: 256 MiB of log for each of two purposes, and the rest for data."""
+_RAM_BYTES = 384 << 20
+"""What the files of one node may take: 128 MiB of log, and the rest for data."""
 
 _NAME = re.compile(r"\w{1,63}", re.ASCII)
 _OURS = frozenset({
@@ -145,6 +145,7 @@ class PostgresServers(Primaries, Lab):
             "--no-locale",
             "--no-sync",
             "--data-checksums",
+            "--wal-segsize=1",
             f"--username={postgres_wire.OPERATOR}",
         ]
         rights = ["--auth-local=peer", "--auth-host=scram-sha-256", f"--pwfile={self._root(first) / 'operator'}"]
