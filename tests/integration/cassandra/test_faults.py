@@ -158,6 +158,7 @@ def test_long_freeze(lab: CassandraLab, shop: Tables, plain: Tables, reader: Rea
 
 
 @pytest.mark.alone
+@pytest.mark.soak  # the ordinary run stops a node in `test_three_faults_in_a_row`
 def test_clean_stop(lab: CassandraLab, shop: Tables, reader: Reader) -> None:
     with Load(shop, BatchQuery, reader) as load:
         since_s = time.monotonic()
