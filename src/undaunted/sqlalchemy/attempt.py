@@ -71,6 +71,17 @@ class Attempt:
         assert self.session is not None  # noqa: S101
         return self.session
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its function runs."""
+        return self._token is not None
+
+    @property
+    def is_in_savepoint(self) -> bool:
+        """Whether what is done now may be undone alone."""
+        connection = self._connection
+        return self.opened.in_nested_transaction() or (connection is not None and connection.in_nested_transaction())
+
     # -- begin ---------------------------------------------------------------------------------------
 
     def __enter__(self) -> UnitSession:
@@ -223,7 +234,7 @@ def joined(cluster: Cluster, terms: Terms) -> Attempt | None:
         InvalidRequestError: It would have to, and cannot.
     """
     attempt = _CURRENT.get()
-    if attempt is None or attempt.unit.cluster is not cluster or attempt.owner != _owner():
+    if attempt is None or not attempt.is_running or attempt.unit.cluster is not cluster or attempt.owner != _owner():
         return None
     outer = attempt.unit.terms
     if outer.readonly and not terms.readonly:

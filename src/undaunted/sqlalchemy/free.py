@@ -61,11 +61,14 @@ class FreeKey:
         self._node = _node_of(connection)
         self._began_s = time.monotonic()
 
-    def flushing(self, session: Session) -> None:
-        """Choose among the rows that are about to be inserted; forget one that is about to be deleted or renamed."""
+    def flushing(self, session: Session, *, in_savepoint: bool) -> None:
+        """Choose among the rows that are about to be inserted; forget one that is about to be deleted or renamed.
+
+        What is inserted behind a savepoint may be undone alone, so it shows nothing.
+        """
         if self._instance is not None and (self._instance in session.deleted or self._is_renamed()):
             self.forget()
-        if self._instance is None:
+        if self._instance is None and not in_savepoint:
             for instance in session.new:
                 mapper = orm.object_mapper(instance)
                 if _is_made_here(instance, mapper):

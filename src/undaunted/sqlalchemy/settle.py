@@ -97,7 +97,14 @@ async def _asked_async(unit: Unit) -> bool | None:
 
 
 def ask(unit: Unit, connection: sa.Connection) -> bool | None:
-    """Whether a unit of work was applied; None where that cannot be said yet."""
+    """Whether a unit of work was applied; None where that cannot be said yet.
+
+    Each question must see what has been committed until then, and the key must not stay: whatever the engine's own
+    isolation level is, AUTOCOMMIT included.
+    """
+    isolation = "READ COMMITTED" if unit.cluster.is_postgresql else unit.terms.isolation
+    if isolation is not None:
+        connection.execution_options(isolation_level=isolation)
     if unit.free is not None:
         return unit.free.ask(connection)
     try:

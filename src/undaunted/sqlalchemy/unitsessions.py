@@ -125,9 +125,9 @@ def _met(session: UnitSession, instance: object) -> None:
 
 @event.listens_for(UnitSession, "before_flush")
 def _flushing(session: UnitSession, flush_context: object, instances: object) -> None:  # noqa: ARG001
-    free = session.undaunted_attempt.free
-    if free is not None:
-        free.flushing(session)
+    attempt = session.undaunted_attempt
+    if attempt.free is not None:
+        attempt.free.flushing(session, in_savepoint=attempt.is_in_savepoint)
 
 
 @event.listens_for(UnitSession, "after_flush")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import exc, orm
-from tests.integration.sqlalchemy.cut import committing, cut, freeze_standbys
+from tests.integration.sqlalchemy.cut import committing, cut, freeze_standbys, waiting
 from tests.integration.sqlalchemy.watch import until
 
 import undaunted
@@ -261,6 +261,78 @@ def test_a_free_key_whose_row_is_deleted_again_is_none(
         with pytest.raises(OutcomeUnknown):
             said.result(5)
     until(lambda: count(server, "entry", mark) == 1, what="the COMMIT that hung")
+
+
+def test_a_free_key_behind_a_savepoint_is_none(
+    lab: PostgresLab, server: psycopg.Connection, pool: ThreadPoolExecutor, ledger: Tables
+) -> None:
+    """What the function has undone alone is not there, though all else has been applied; it must not run again."""
+    mark = uuid.uuid4().hex
+    runs: list[int] = []
+
+    def work(session: orm.Session) -> None:
+        runs.append(1)
+        session.add(ledger.Entry(mark=mark))
+        savepoint = session.begin_nested()
+        session.add(ledger.Note(mark=mark))
+        session.flush()
+        savepoint.rollback()
+
+    with freeze_standbys(lab):
+        said = hang_and_cut(lab, server, lambda: pool.submit(run_in_transaction, ledger.Base, work, key="free"))
+        with pytest.raises(OutcomeUnknown):
+            said.result(5)
+    until(lambda: count(server, "entry", mark) == 1, what="the COMMIT that hung")
+    assert runs == [1]
+
+
+@pytest.mark.parametrize("outcome", ["applied", "not applied"])
+@pytest.mark.parametrize("level", ["AUTOCOMMIT", "REPEATABLE READ", "SERIALIZABLE"])
+@pytest.mark.parametrize("key", ["row", "free"])
+def test_whatever_the_engines_isolation_level_is_it_is_settled_rightly(
+    lab: PostgresLab,
+    server: psycopg.Connection,
+    pool: ThreadPoolExecutor,
+    configure: Any,
+    key: Any,
+    level: str,
+    outcome: str,
+) -> None:
+    """Under AUTOCOMMIT the question itself would leave the key behind; in a snapshot the answer would be an old one."""
+    ledger = configure(options={"isolation_level": level})
+    own = "READ COMMITTED" if level == "AUTOCOMMIT" else None
+    model = ledger.Note if key == "free" else ledger.Entry
+    mark = uuid.uuid4().hex
+    runs: list[int] = []
+
+    def work(session: orm.Session) -> int:
+        runs.append(1)
+        session.add(model(mark=mark))
+        return len(runs)
+
+    def begin() -> Future[int]:
+        return pool.submit(run_in_transaction, ledger.Base, work, key=key, isolation=own)
+
+    def end_before_commit(connection: sa.Connection) -> None:
+        if len(runs) == 1:
+            driver: Any = connection.connection.driver_connection
+            server.execute("SELECT pg_terminate_backend(%s, 5000)", [driver.info.backend_pid])
+
+    def ask(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if "backend_start" in statement:
+            asked.append(statement)
+
+    asked: list[str] = []
+    sa.event.listen(cluster_of(ledger.Base).writer, "before_cursor_execute", ask)
+    if outcome == "applied":
+        with freeze_standbys(lab):
+            said: Future[int] = hang_and_cut(lab, server, begin)
+            until(lambda: waiting(server) if key == "row" else asked, what="a question while nothing is decided")
+        assert said.result(30) == 1
+    else:
+        sa.event.listen(cluster_of(ledger.Base).writer, "commit", end_before_commit)
+        assert begin().result(30) == 2
+    assert count(server, model.__tablename__, mark) == 1
 
 
 @pytest.mark.parametrize("key", ["row", "free"])

@@ -292,6 +292,15 @@ def test_another_thread_has_units_of_its_own() -> None:
     assert heard == [False]
 
 
+def test_a_context_that_outlives_a_unit_is_no_part_of_it() -> None:
+    def copied(session: Any) -> contextvars.Context:
+        return contextvars.copy_context()
+
+    context = run_in_transaction(Base, copied)
+    assert context.run(order, 4).total == 4
+    assert rows(Base, Order.total) == [4]
+
+
 def test_a_unit_that_writes_cannot_be_part_of_one_that_reads() -> None:
     def outer(session: Any) -> None:
         order(1)
