@@ -6,11 +6,12 @@ It is noted at the flush, and looked for only behind a lost COMMIT, once the old
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy import orm
+from sqlalchemy import exc, orm
 
 from undaunted.sqlalchemy.links import KEY
 
@@ -114,7 +115,8 @@ class FreeKey:
         if age_s is not None and float(age_s) + _TOLERANCE_S < time.monotonic() - self._began_s:
             return False
         if is_idle:
-            connection.execute(_TERMINATE, {"pid": self._pid})
+            with contextlib.suppress(exc.DBAPIError):  # who may not, waits
+                connection.execute(_TERMINATE, {"pid": self._pid})
         return True
 
 

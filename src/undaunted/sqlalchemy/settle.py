@@ -16,6 +16,7 @@ from sqlalchemy import exc
 from undaunted.core.backoff import full_jitter_s
 from undaunted.core.fault import Fault
 from undaunted.engine.guard import NOT_APPLIED, UNDECIDED
+from undaunted.sqlalchemy.faults import sqlstate_of
 from undaunted.sqlalchemy.keys import KeyTaken, insert_key
 from undaunted.sqlalchemy.tokens import note_commit
 from undaunted.sqlalchemy.unit import Unit
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["settle"]
 
 _LONGEST_WAIT_S = 0.25
+_TOO_LONG = frozenset({"55P03", "57014"})
+"""``lock_timeout`` and ``statement_timeout``."""
 
 
 def settle(call: Call, failure: Failure) -> Any:  # noqa: ARG001  # the seam's signature
@@ -122,7 +125,12 @@ def _leave(connection: sa.Connection) -> None:
 
 
 def _check(error: Exception, call: Call) -> None:
-    """Raise an error where nothing is gained by asking again."""
+    """Raise an error where nothing is gained by asking again.
+
+    A limit that was set for waits and statements is for those of the application: the lost COMMIT may still hang.
+    """
+    if sqlstate_of(error) in _TOO_LONG:
+        return
     if call.guard.classify(error, call).fault is Fault.PERMANENT:
         raise error
 

@@ -23,6 +23,7 @@ from undaunted.engine.call import current_call
 from undaunted.events import CallRecovered, DurabilityWeakened, OutcomeLeftUnknown, RetryScheduled
 from undaunted.sqlalchemy import attempts, run_in_transaction, unit_of_work
 from undaunted.sqlalchemy.errors import OutcomeUnknown
+from undaunted.sqlalchemy.free import FreeKey
 from undaunted.sqlalchemy.targets import cluster_of
 
 if TYPE_CHECKING:
@@ -333,6 +334,69 @@ def test_whatever_the_engines_isolation_level_is_it_is_settled_rightly(
         sa.event.listen(cluster_of(ledger.Base).writer, "commit", end_before_commit)
         assert begin().result(30) == 2
     assert count(server, model.__tablename__, mark) == 1
+
+
+@pytest.mark.parametrize("limit", ["lock_timeout", "statement_timeout"])
+def test_a_limit_for_the_applications_statements_does_not_end_the_settling(
+    lab: PostgresLab, server: psycopg.Connection, pool: ThreadPoolExecutor, configure: Any, limit: str
+) -> None:
+    ledger = configure(options={"connect_args": {"options": f"-c {limit}=100ms"}})
+    form = Form(ledger, "function", "row")
+    mark = uuid.uuid4().hex
+    with freeze_standbys(lab):
+        said: Future[Any] = hang_and_cut(lab, server, lambda: pool.submit(form, mark))
+        with pytest.raises(TimeoutError):
+            said.result(1)
+    assert said.result(30).mark == mark
+    assert (count(server, "entry", mark), form.runs) == (1, 1)
+
+
+@pytest.fixture
+def left(ledger: Tables) -> Iterator[tuple[FreeKey, sa.Connection, str]]:
+    """What an attempt leaves whose COMMIT never reached the server, which waits for it in an open transaction."""
+    mark = uuid.uuid4().hex
+    writer = cluster_of(ledger.Base).writer
+    connection = writer.connect()
+    with orm.Session(connection, join_transaction_mode="rollback_only") as session:
+        free = FreeKey()
+        connection.begin()
+        free.begun(connection)
+        session.add(ledger.Note(mark=mark))
+        free.flushing(session, in_savepoint=False)
+        session.flush()
+        free.flushed()
+        yield free, connection, mark
+        connection.invalidate()
+        session.invalidate()
+    connection.close()
+
+
+def test_a_server_process_that_waits_for_its_lost_client_is_ended(
+    left: tuple[FreeKey, sa.Connection, str], ledger: Tables, server: psycopg.Connection
+) -> None:
+    free, _, mark = left
+    answers: list[bool | None] = []
+
+    def answered() -> bool:
+        with cluster_of(ledger.Base).writer.connect() as connection:
+            answers.append(free.ask(connection))
+        return answers[-1] is not None
+
+    until(answered, what="the end of the old transaction")
+    assert answers[0] is None
+    assert answers[-1] is False
+    assert count(server, "note", mark) == 0
+
+
+def test_a_younger_process_of_the_same_number_is_left_alone(
+    left: tuple[FreeKey, sa.Connection, str], ledger: Tables
+) -> None:
+    """Numbers of processes come round again; this one's transaction is somebody else's."""
+    free, connection, _ = left
+    free._began_s -= 3600  # the attempt is an hour old, and the process is not
+    with cluster_of(ledger.Base).writer.connect() as other:
+        assert free.ask(other) is False
+    assert connection.execute(sa.text("SELECT 1")).scalar() == 1
 
 
 @pytest.mark.parametrize("key", ["row", "free"])
