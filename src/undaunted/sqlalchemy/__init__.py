@@ -22,7 +22,7 @@ from undaunted.sqlalchemy.models import DeclarativeBase, SessionMixin
 from undaunted.sqlalchemy.session import AsyncSession, Session, async_sessionmaker, sessionmaker
 from undaunted.sqlalchemy.steps import attempts
 from undaunted.sqlalchemy.sweeps import sweep
-from undaunted.sqlalchemy.tokens import Token, token
+from undaunted.sqlalchemy.tokens import Token, reading_own_writes, token
 from undaunted.sqlalchemy.units import run_in_transaction, unit_of_work
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "attempts",
     "engine",
     "key_table",
+    "reading_own_writes",
     "run_in_transaction",
     "sessionmaker",
     "sweep",

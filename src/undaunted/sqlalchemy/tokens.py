@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,20 @@ from undaunted.errors import ConfigurationError
 from undaunted.sqlalchemy.targets import cluster_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from undaunted.sqlalchemy.cluster import Cluster
 
-__all__ = ["LAST", "Commit", "Token", "await_token", "note_commit", "remaining_s", "token"]
+__all__ = [
+    "LAST",
+    "Commit",
+    "Token",
+    "await_token",
+    "note_commit",
+    "reading_own_writes",
+    "remaining_s",
+    "token",
+]
 
 _WRITTEN = re.compile(r"(\d{1,10})-([0-9A-Fa-f]{1,16})")
 _LOOK_S = 0.005
@@ -85,14 +95,38 @@ class Commit:
         return self.token
 
 
-LAST: ContextVar[Mapping[str, Commit]] = ContextVar("undaunted_sqlalchemy_commits", default={})  # noqa: B039  # never written to
+class _Shared(dict[str, Commit]):
+    """The commits of everything that runs within one `reading_own_writes`."""
+
+
+LAST: ContextVar[Mapping[str, Commit]] = ContextVar("undaunted_sqlalchemy_commits", default={})  # noqa: B039  # only a `_Shared` is written to
 
 
 def note_commit(cluster: str) -> Commit:
     """Note that this thread or task has just committed something on a cluster, or may have."""
     commit = Commit(time.monotonic())
-    LAST.set({**LAST.get(), cluster: commit})
+    last = LAST.get()
+    if isinstance(last, _Shared):
+        last[cluster] = commit
+    else:
+        LAST.set({**last, cluster: commit})
     return commit
+
+
+@contextmanager
+def reading_own_writes() -> Generator[None]:
+    """Take everything that runs within the block for one: readonly sessions see what any part of it has committed.
+
+    Without it each thread and each task remembers only what it has committed itself. Put it around a request that has
+    its work done by several tasks, or partly in threads, as `asyncio.gather`, `asyncio.to_thread` and frameworks with
+    thread pools do; they must inherit its context, as all of these do. What was committed before counts as well.
+    """
+    before = LAST.get()
+    LAST.set(_Shared(before))
+    try:
+        yield
+    finally:
+        LAST.set(before)  # not by a token: a framework may leave the block in another context
 
 
 def token(target: Any) -> Token | None:

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from undaunted.sqlalchemy.tokens import LAST, Commit, Token, note_commit
+from undaunted.sqlalchemy.tokens import LAST, Commit, Token, note_commit, reading_own_writes
 
 
 def test_a_token_is_read_back_as_it_was_written() -> None:
@@ -82,3 +82,22 @@ def test_each_thread_and_task_remembers_its_own_commits() -> None:
         assert LAST.get() == {}
 
     contextvars.Context().run(test)
+
+
+def test_a_request_shares_what_its_tasks_and_threads_commit() -> None:
+    async def commits(cluster: str) -> None:
+        note_commit(cluster)
+
+    async def request() -> None:
+        note_commit("before")
+        with reading_own_writes():
+            await asyncio.gather(commits("one"), commits("two"))
+            await asyncio.to_thread(note_commit, "thread")
+            assert set(LAST.get()) == {"before", "one", "two", "thread"}
+        assert set(LAST.get()) == {"before"}
+
+    async def requests() -> None:
+        await asyncio.gather(request(), request())
+        assert LAST.get() == {}
+
+    contextvars.Context().run(asyncio.run, requests())
