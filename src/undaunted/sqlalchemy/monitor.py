@@ -218,7 +218,7 @@ class Monitor:
                 self._codes.clear()
             self._codes[said] = heard
         self._listens = said not in self._codes
-        return self._codes.get(said)
+        return self._codes.get(said) or heard
 
     def _ask(self) -> Sight:
         wire = self._wire

@@ -27,6 +27,16 @@ __all__ = ["Refused", "Silent", "Wire"]
 _REFUSAL = re.compile(rb'^[^\t\n]*\tB\t\d+\tErrorResponse\t.*? C "([0-9A-Z]{5})"', re.MULTILINE)
 
 
+_WORDS = (
+    (re.compile(rb"password authentication failed"), "28P01"),
+    (re.compile(rb'pg_hba\.conf|is not permitted to log in|role "[^"]*" does not exist'), "28000"),
+    (re.compile(rb'database "[^"]*" does not exist'), "3D000"),
+    (re.compile(rb"too many c|remaining connection slots"), "53300"),
+    (re.compile(rb"the database system is "), "57P03"),
+)
+"""What libpq before 18 leaves of a refusal: its words, in English unless the server was told otherwise."""
+
+
 class Silent(Exception):
     """Nothing came in the time that was given."""
 
@@ -80,7 +90,7 @@ class Wire:
         host, port, parameters = self._given
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: no name at all
             raise Refused from error
         addresses = [str(each[4][0]) for each in found]
         conninfo = make_conninfo(
@@ -98,7 +108,7 @@ class Wire:
             is_connected = self._connected(pgconn, ends_s)
             if not is_connected:
                 self.said = pgconn.error_message
-                code = None if heard is None else heard.sqlstate()
+                code = (None if heard is None else heard.sqlstate()) or _sqlstate_said(pgconn)
                 self.close()
                 raise Refused(code)
         pgconn.nonblocking = 1
@@ -163,6 +173,14 @@ class Wire:
         pgconn, self._pgconn = self._pgconn, None
         if pgconn is not None:
             pgconn.finish()
+
+
+def _sqlstate_said(pgconn: pq.abc.PGconn) -> str | None:
+    """The SQLSTATE of a refusal as far as it can be told from its words, where no other sign of it is left."""
+    if pgconn.needs_password:  # the server wants one, and there is none
+        return "28P01"
+    said = pgconn.error_message
+    return next((code for words, code in _WORDS if words.search(said)), None)
 
 
 class _Ear:
