@@ -226,5 +226,5 @@ async def test_tasks_read_on_while_a_replica_freezes(lab: PostgresLab, ledger: T
         f"asyncio, freeze replica: without reads {gap_s:.3f} s, longest {longest_s[0]:.3f} s, loop held {tick_s:.3f} s"
     )
     assert gap_s <= HEARTBEAT_S + KILL_S
-    assert longest_s[0] <= HEARTBEAT_S + 0.3
+    assert longest_s[0] <= HEARTBEAT_S + 0.6  # some wait for a place in a pool first
     assert tick_s < 0.5
