@@ -13,6 +13,8 @@ from undaunted.sqlalchemy.cluster import cluster_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from typing_extensions import Self
+
     from undaunted.sqlalchemy.cluster import Cluster
 
 __all__ = ["Heard", "opened", "ours", "timed", "until"]
@@ -46,7 +48,7 @@ def ours() -> list[str]:
 class Heard:
     """The events of a block, by their class's name."""
 
-    def __enter__(self) -> Heard:
+    def __enter__(self) -> Self:
         self.events: list[Any] = []
         self._end = undaunted.subscribe(self.events.append)
         return self
@@ -63,7 +65,7 @@ class timed:  # noqa: N801  # used like a function
 
     took_s = 0.0
 
-    def __enter__(self) -> timed:
+    def __enter__(self) -> Self:
         self._began_s = time.monotonic()
         return self
 

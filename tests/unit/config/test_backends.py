@@ -68,7 +68,7 @@ def test_a_heartbeat_that_leaves_no_room_for_a_late_answer() -> None:
 
 
 def test_options_of_create_engine_that_a_setting_decides() -> None:
-    with pytest.raises(ConfigurationError, match=r"this option is set by undaunted itself; set clusters.ledger.pool.si"):
+    with pytest.raises(ConfigurationError, match=r"set by undaunted itself; set clusters\.ledger\.pool\.si"):
         ledger("postgresql://app@pg1/ledger", options={"pool_size": 3})
     assert ledger("postgresql://app@pg1/ledger", options={"echo": True}).options == {"echo": True}
 
