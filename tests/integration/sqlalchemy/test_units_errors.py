@@ -345,7 +345,7 @@ def test_a_promotion_that_loses_an_acknowledged_unit_is_told_however_new_it_was(
     told: list[AcknowledgedLost] = []
     with PostgresLab(2, synchronous="") as lab:
         settings = lab.settings_for("ledger")
-        settings["clusters"]["ledger"]["heartbeat"] = {"interval": "60s", "timeout": "120s"}
+        settings["clusters"]["ledger"]["heartbeat"] = {"interval": "10s", "timeout": "20s"}
         undaunted.configure(settings)
         try:
             undaunted.subscribe(told.append, AcknowledgedLost)
@@ -359,7 +359,7 @@ def test_a_promotion_that_loses_an_acknowledged_unit_is_told_however_new_it_was(
             lab.kill("primary")
             lab.start(standby)
             lab.promote(standby)
-            until(lambda: told, what="the event")
+            until(lambda: told, timeout_s=60, what="the event")
         finally:
             undaunted.close()
     assert told[0].node == standby.address
