@@ -44,7 +44,7 @@ test: test-unit test-integration ## All tests, on real servers
 
 .PHONY: test-unit
 test-unit: $(VENV)/test ## Tests without node faults: unit, contract, docs (ARGS='-k name')
-	$(PYTEST) --ignore=tests/integration --timeout=120 --numprocesses=$(WORKERS) $(ARGS)
+	$(PYTEST) --ignore=tests/integration --timeout=120 --numprocesses=2 $(ARGS)
 
 # Most of these wait, for elections and for servers that start: so several run side by side, each worker on clusters of
 # its own. Those that measure times come after them, one by one, with nothing beside them; so do those on Cassandra, whose

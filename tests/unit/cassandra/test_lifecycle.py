@@ -402,6 +402,7 @@ def test_a_lost_home_goes_on_where_it_is_declared_and_comes_back(two: FakeCassan
         consistency={"read": "LOCAL_ONE", "write": "LOCAL_QUORUM"},
         remote_datacenters={"dc2": {"consistency": {"read": "LOCAL_QUORUM", "write": "LOCAL_ONE", "serial": "SERIAL"}}},
         failback_after="700ms",
+        timeout="2s",  # else a busy machine makes a node at home seem sick
     )
     undaunted.configure(settings)
     for number in range(6):
