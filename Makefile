@@ -76,7 +76,7 @@ matrix: $(VENV)/test ## Unit and contract tests on every Python found, oldest an
 	$(BIN)/python tools/matrix.py $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/run ## What the layer costs, paired with plain MongoEngine
+bench: $(VENV)/run ## What the layer costs, paired with the plain ORM in one run
 	for program in benchmarks/*.py; do $(BIN)/python $$program $(ARGS) || exit 1; done
 
 # --- what a contributor runs ------------------------------------------------------------------------------------------

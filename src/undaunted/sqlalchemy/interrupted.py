@@ -1,4 +1,4 @@
-"""psycopg's connections: they tell before they commit, and whoever is interrupted leaves them at once.
+"""psycopg's connections: they begin with a statement, tell before they commit, and are left at once when interrupted.
 
 What interrupts is Ctrl-C, or the cancellation of a task.
 
@@ -21,6 +21,7 @@ from psycopg import capabilities
 from psycopg.pq import TransactionStatus
 
 from undaunted.engine.call import current_call
+from undaunted.sqlalchemy import seams
 from undaunted.sqlalchemy.errors import CommitRolledBack
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ class Connection(psycopg.Connection[Any]):
             self.before_commit()
         super().commit()
 
+    def begin_with(self, statement: bytes) -> bytes | None:
+        """Begin a transaction with a statement, in one round trip; returns the first field of its first row."""
+        with self.lock:
+            return self.wait(seams.begun_with(self, statement))
+
     def _try_cancel(self, *, timeout: float = 5.0) -> NoReturn:  # noqa: ARG002  # overrides psycopg's
         interruption = sys.exc_info()[1]
         if not _is_committing() and capabilities.has_cancel_safe():  # else it could not be left
@@ -78,6 +84,11 @@ class AsyncConnection(psycopg.AsyncConnection[Any]):
         if self.before_commit is not None:
             self.before_commit()
         await super().commit()
+
+    async def begin_with(self, statement: bytes) -> bytes | None:
+        """As `Connection.begin_with`."""
+        async with self.lock:
+            return await self.wait(seams.begun_with(self, statement))
 
     async def _try_cancel(self, *, timeout: float = 5.0) -> NoReturn:  # noqa: ARG002  # overrides psycopg's
         interruption = sys.exc_info()[1]

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy import exc
+from sqlalchemy.util import await_only
 
 from undaunted.sqlalchemy import seams
 from undaunted.sqlalchemy.errors import UnusableCluster
@@ -34,7 +35,7 @@ _UNNAMED = sa.MetaData()
 """For units of work whose target is the name of a cluster, not a class."""
 
 _TEXTS: WeakKeyDictionary[sa.Table, str] = WeakKeyDictionary()
-"""Of each table, what inserts a key into it by psycopg."""
+"""Of each table, how the statement begins that inserts a key into it."""
 
 
 class KeyTableMissing(UnusableCluster, exc.ProgrammingError):
@@ -95,7 +96,7 @@ def insert_key(connection: sa.Connection, table: sa.Table, key: uuid.UUID) -> in
         KeyTableMissing: There is no such table.
     """
     try:
-        if connection.dialect.driver == "psycopg":
+        if hasattr(connection.connection.driver_connection, "begin_with"):  # of an engine of ours, on psycopg
             return _insert_directly(connection, table, key)
         connection.execute(table.insert(), {"key": key})
     except exc.IntegrityError as error:
@@ -112,20 +113,19 @@ def insert_key(connection: sa.Connection, table: sa.Table, key: uuid.UUID) -> in
 
 
 def _insert_directly(connection: sa.Connection, table: sa.Table, key: uuid.UUID) -> int:
-    """Without SQLAlchemy's way to a statement, which takes longer than the statement itself."""
+    """Together with the BEGIN, and without SQLAlchemy's way to a statement, which takes longer than the statement."""
     text = _TEXTS.get(table)
     if text is None:
         name = connection.dialect.identifier_preparer.format_table(table)
-        text = f"INSERT INTO {name} (key) VALUES (%s) RETURNING pg_current_wal_insert_lsn()"  # noqa: S608  # a table
-        _TEXTS[table] = text
-    cursor = connection.connection.cursor()
+        text = _TEXTS[table] = f"INSERT INTO {name} (key) VALUES "  # noqa: S608  # the table's name, quoted
+    driver: Any = connection.connection.driver_connection
     try:
-        cursor.execute(text, (key,))
-        found: Any = cursor.fetchone()
-        cursor.close()
+        found = driver.begin_with(f"{text}('{key}') RETURNING pg_current_wal_insert_lsn()".encode())
+        if connection.dialect.is_async:
+            found = await_only(found)
     except Exception as error:  # noqa: BLE001  # SQLAlchemy knows the driver's, and all others
         seams.fail(connection, error)
-    return lsn_of(found[0])
+    return lsn_of(found.decode())
 
 
 def is_table_missing(error: exc.DBAPIError) -> bool:

@@ -6,6 +6,7 @@ import re
 from importlib.metadata import version
 
 from undaunted.errors import ConfigurationError
+from undaunted.sqlalchemy import seams
 
 __all__ = ["OLDEST_SERVER", "check_packages", "server_text"]
 
@@ -15,7 +16,7 @@ OLDEST_SERVER = 140000
 
 
 def check_packages() -> None:
-    """Make sure that SQLAlchemy is new enough.
+    """Make sure that SQLAlchemy is new enough, and that psycopg has what this backend stands on.
 
     Raises:
         ConfigurationError: It is not.
@@ -25,6 +26,11 @@ def check_packages() -> None:
     if found < _OLDEST:
         wanted = ".".join(map(str, _OLDEST))
         raise ConfigurationError(f"SQLAlchemy {said} is too old: pip install 'sqlalchemy>={wanted}'.")
+    if lacking := seams.missing():
+        raise ConfigurationError(
+            f"psycopg {version('psycopg')} has no {', '.join(lacking)}, by which a unit of work begins with its key. "
+            "Install a psycopg that this release of undaunted was tested with (3.2.4 to 3.3)."
+        )
 
 
 def server_text(version: int) -> str:

@@ -6,7 +6,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event, orm
 
-from undaunted.sqlalchemy import seams
+from undaunted.errors import ConfigurationError
+from undaunted.sqlalchemy import seams, versions
 
 
 @pytest.mark.parametrize("begin", ["by itself", "explicitly"])
@@ -51,3 +52,13 @@ def test_a_dead_connection_s_own_failure_to_end_is_nobody_s() -> None:
         assert session.scalar(sa.text("SELECT 2")) == 2
         session.commit()
     engine.dispose()
+
+
+def test_psycopg_has_what_a_unit_begins_with() -> None:
+    assert seams.missing() == []
+
+
+def test_a_psycopg_without_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seams, "missing", lambda: ["generators.execute"])
+    with pytest.raises(ConfigurationError, match=r"psycopg [\d.]+ has no generators\.execute, .* Install a psycopg"):
+        versions.check_packages()
