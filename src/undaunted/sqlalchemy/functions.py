@@ -65,6 +65,8 @@ def complete(result: Any) -> Any:
     Raises:
         TypeError: It is a coroutine or a generator.
     """
+    if result is None:
+        return None
     if inspect.iscoroutine(result):
         result.close()
         raise TypeError(

@@ -8,6 +8,9 @@ failed for good. What a session has loaded belongs to that session, and no unit 
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
+import uuid
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Memory", "mapped_arguments", "refuse_detached", "refuse_other_session"]
 
 _STATE = "_sa_instance_state"
+_UNCHANGING = frozenset({type(None), bool, int, float, str, bytes, uuid.UUID, dt.datetime, dt.date, decimal.Decimal})
+"""What most columns hold: nothing of it has to be copied."""
 
 
 class Memory:
@@ -58,13 +63,15 @@ class Memory:
 
 def _captured(state: InstanceState[Any]) -> Callable[[InstanceState[Any], object], None]:
     """What puts an object back to what it is now, in place; holds nothing of the object itself."""
-    values = {name: _copied(value) for name, value in state.dict.items() if name != _STATE}
+    found = {name: value for name, value in state.dict.items() if name != _STATE}
+    values = {name: _copied(value) for name, value in found.items() if type(value) not in _UNCHANGING}
+    plain = {name: value for name, value in found.items() if name not in values}
     history = dict(state.committed_state)
     was_modified = state.modified
 
     def restore(state: InstanceState[Any], instance: object) -> None:
         found = orm.attributes.instance_dict(instance)
-        restored = {name: put_back() for name, put_back in values.items()}
+        restored = plain | {name: put_back() for name, put_back in values.items()}
         for name in [name for name in found if name != _STATE]:
             del found[name]
         found.update(restored)

@@ -61,12 +61,16 @@ class Unit:
         memory: The objects from outside.
         value: What the function returned in the attempt whose COMMIT was handed over last.
         free: What shows whether that attempt was applied, where there is no key row.
+        has_key_row: Whether each attempt inserts its key first.
         is_handed_over: Whether the last attempt has handed its COMMIT over.
         is_async: Whether it is a coroutine function.
         runs: Attempts so far.
     """
 
-    __slots__ = ("cluster", "free", "is_async", "is_handed_over", "key", "memory", "runs", "table", "terms", "value")
+    __slots__ = (
+        "cluster", "free", "has_key_row", "is_async", "is_handed_over", "key", "memory", "runs", "table", "terms",
+        "value",
+    )  # fmt: skip
 
     def __init__(self, cluster: Cluster, terms: Terms, objects: list[object], *, is_async: bool) -> None:
         if terms.key == "free" and not terms.readonly and not cluster.is_postgresql:
@@ -77,6 +81,7 @@ class Unit:
         self.cluster = cluster
         self.terms = terms
         self.is_async = is_async
+        self.has_key_row = terms.key == "row" and not terms.readonly
         self.key = fresh_key() if self.has_key_row else _NO_KEY
         self.table = table_of(terms.target)
         self.memory = Memory(objects)
@@ -89,11 +94,6 @@ class Unit:
     def operation(self) -> Operation:
         """What the engine is told of it."""
         return _READING if self.terms.readonly else _WRITING
-
-    @property
-    def has_key_row(self) -> bool:
-        """Whether each attempt inserts its key first."""
-        return self.terms.key == "row" and not self.terms.readonly
 
     @property
     def can_be_settled(self) -> bool:
