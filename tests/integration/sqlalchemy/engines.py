@@ -32,17 +32,21 @@ def until(holds: Callable[[], Any], timeout_s: float = 10.0) -> Any:
 @contextlib.contextmanager
 def opened(settings: dict[str, Any]) -> Iterator[Cluster]:
     """The cluster ``ledger`` of these settings, closed at the end with every thread of ours."""
+    before = set(threading.enumerate())  # those of an earlier test may take a moment to end
     undaunted.configure(settings)
     try:
         yield cluster_of("ledger")
     finally:
         undaunted.close()
-    until(lambda: not ours())
+    ends_s = time.monotonic() + 20.0
+    while left := ours() - before:
+        assert time.monotonic() < ends_s, f"still there: {[thread.name for thread in left]}"
+        time.sleep(0.005)
 
 
-def ours() -> list[str]:
+def ours() -> set[threading.Thread]:
     """The threads that undaunted runs."""
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("undaunted-")]
+    return {thread for thread in threading.enumerate() if thread.name.startswith("undaunted-")}
 
 
 class Heard:
