@@ -32,14 +32,13 @@ def until(holds: Callable[[], Any], timeout_s: float = 10.0) -> Any:
 @contextlib.contextmanager
 def opened(settings: dict[str, Any]) -> Iterator[Cluster]:
     """The cluster ``ledger`` of these settings, closed at the end with every thread of ours."""
-    before = set(threading.enumerate())  # those of an earlier test may take a moment to end
     undaunted.configure(settings)
     try:
         yield cluster_of("ledger")
     finally:
         undaunted.close()
-    ends_s = time.monotonic() + 20.0
-    while left := ours() - before:
+    ends_s = time.monotonic() + 10.0
+    while left := ours():
         assert time.monotonic() < ends_s, f"still there: {[thread.name for thread in left]}"
         time.sleep(0.005)
 

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
-SLACK_S = 0.1 + 0.3
-"""The promise, 0.1 s, and what a busy machine may add."""
+SLACK_S = 0.1
 ONE = sa.text("SELECT 1")
 
 

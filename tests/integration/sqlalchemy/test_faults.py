@@ -35,7 +35,7 @@ HEARTBEAT_S = 1.0
 """The default: so long may a node say nothing until it is lost."""
 INTERVAL_S = 0.2
 """The default: so often is a node asked while there is a primary."""
-NOISE_S = 0.3
+NOISE_S = 0.1
 """What a busy machine may add: eighteen threads and three servers share two cores."""
 
 
