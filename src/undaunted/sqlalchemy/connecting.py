@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import psycopg
 
 from undaunted.engine.call import CURRENT
+from undaunted.sqlalchemy.background import Background, Unmade
 from undaunted.sqlalchemy.deadlines import remaining_here_s
 from undaunted.sqlalchemy.diagnosis import refusal
 from undaunted.sqlalchemy.errors import NoNodeAvailable
@@ -42,10 +43,6 @@ _NOTICE_CLIENTS = (
     "WHERE current_setting('client_connection_check_interval', true) = '0'"
 )
 """Has the server look every second whether its client is still there, so that no orphan holds locks."""
-
-
-class _Unmade(Exception):
-    """The connection could not be made; another try may do."""
 
 
 class Connector:
@@ -120,7 +117,7 @@ class Connector:
                 self._look_into(node, self._reason(node, ends_s), is_only=address is None)
             try:
                 return self._open(dialect, record, node, ends_s, for_writes=address is None)
-            except _Unmade:
+            except Unmade:
                 failed = node
                 self._suspect(node)
             self._watch.wait(min(_PAUSE_S, max(0.0, ends_s - time.monotonic())))
@@ -128,7 +125,7 @@ class Connector:
     def _open(self, dialect: sa.Dialect, record: Any, node: str, ends_s: float, *, for_writes: bool) -> Any:
         epoch = self._watch.epoch(node)
         parameters = self._parameters(dialect, node)
-        attempt = _Attempt(lambda: self._made(parameters, is_read_only=not for_writes))
+        attempt = Background(lambda hold: self._made(parameters, hold, is_read_only=not for_writes))
         with self._lock:
             self._under_way.setdefault(node, set()).add(attempt.abandon)
         try:
@@ -139,10 +136,11 @@ class Connector:
         return self._accept(connection, record, node, epoch, for_writes=for_writes)
 
     @staticmethod
-    def _made(parameters: dict[str, Any], *, is_read_only: bool) -> Any:
+    def _made(parameters: dict[str, Any], hold: Callable[[Any], None], *, is_read_only: bool) -> Any:
         connection = Connection.connect(**parameters)
         was = connection.autocommit
         try:
+            hold(connection.pgconn)
             connection.autocommit = True
             with contextlib.suppress(psycopg.Error):  # not on every server's platform
                 connection.execute(_NOTICE_CLIENTS)
@@ -171,7 +169,7 @@ class Connector:
                     self._look_into(node, code, is_only=address is None)
                 try:
                     return await self._open_async(dialect, record, node, ends_s, for_writes=address is None)
-                except _Unmade:
+                except Unmade:
                     failed = node
                     self._suspect(node)
                 await alarm.wait(min(_PAUSE_S, max(0.0, ends_s - time.monotonic())))
@@ -200,11 +198,11 @@ class Connector:
                 task.cancel()
                 task.add_done_callback(_close_late)
         if not is_wanted:
-            raise _Unmade
+            raise Unmade
         try:
             connection = task.result()
         except (psycopg.Error, OSError) as error:
-            raise _Unmade from error
+            raise Unmade from error
         return self._accept(connection, record, node, epoch, for_writes=for_writes)
 
     @staticmethod
@@ -302,7 +300,7 @@ class Connector:
         is_standby = pgconn.parameter_status(b"in_hot_standby") == b"on"
         if (for_writes and is_standby) or not self._watch.is_current(node, epoch, for_writes=for_writes):
             pgconn.finish()
-            raise _Unmade
+            raise Unmade
         link = Link(
             node, epoch, pgconn, for_writes=for_writes, is_async=isinstance(connection, psycopg.AsyncConnection)
         )
@@ -310,57 +308,10 @@ class Connector:
         if not self._watch.is_current(node, epoch, for_writes=for_writes):  # lost before it was known as a link
             self._links.discard(link)
             pgconn.finish()
-            raise _Unmade
+            raise Unmade
         record.info[KEY] = link
         self._prepare(connection, link)
         return connection
-
-
-class _Attempt:
-    """One try to connect, in a thread of its own, which its caller may leave at any time."""
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-        self._done = threading.Event()
-        self._lock = threading.Lock()
-        self._is_abandoned = False
-        self._connection: Any = None
-        self._error: Exception | None = None
-        threading.Thread(target=self._run, name="undaunted-connect", daemon=True).start()
-
-    def _run(self) -> None:
-        try:
-            connection, error = self._make(), None
-        except Exception as failed:  # noqa: BLE001  # raised where it is waited for
-            connection, error = None, failed
-        with self._lock:
-            is_late = self._is_abandoned
-            if not is_late:
-                self._connection, self._error = connection, error
-        self._done.set()
-        if is_late and connection is not None:
-            connection.close()
-
-    def abandon(self) -> None:
-        """Have its caller give up."""
-        self._done.set()
-
-    def result(self, timeout_s: float) -> Any:
-        """The connection.
-
-        Raises:
-            _Unmade: It was not made, or not in time.
-        """
-        self._done.wait(timeout_s)
-        with self._lock:
-            self._is_abandoned = True
-            connection, error = self._connection, self._error
-            self._connection = self._error = None
-        if connection is not None:
-            return connection
-        if error is not None and not isinstance(error, (psycopg.Error, OSError)):
-            raise error
-        raise _Unmade from error
 
 
 class _Alarm:

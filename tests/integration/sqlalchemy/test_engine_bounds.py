@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import exc
+from tests.contract.backends.postgres_gate import PostgresGate
 from tests.integration.sqlalchemy.engines import Heard, opened, timed, until
 
 import undaunted
@@ -191,6 +192,37 @@ async def test_a_task_that_is_cancelled_leaves_nothing_behind(cluster: Cluster, 
     assert cluster.async_writer.pool.checkedout() == 0
     async with cluster.async_writer.connect() as connection:
         assert (await connection.execute(ONE)).scalar() == 1
+
+
+class _Freezes(list[str]):
+    """What has arrived at a gate, which lets nothing through any more once a new connection is being prepared."""
+
+    def __init__(self, gate: PostgresGate) -> None:
+        self._gate = gate
+
+    def append(self, text: str) -> None:
+        super().append(text)
+        if text.startswith("SELECT set_config"):
+            self._gate.goes_on.clear()
+
+
+def test_a_node_that_falls_silent_behind_its_greeting_keeps_no_thread(healthy_postgresql_lab: PostgresLab) -> None:
+    """`opened` waits for every thread of ours to end, and the node goes on saying nothing."""
+    lab = healthy_postgresql_lab
+    primary = lab.primary()
+    gate = PostgresGate(primary.host, primary.port)
+    gate.orders.arrived = _Freezes(gate)
+    settings = lab.settings_for("ledger")
+    settings["clusters"]["ledger"]["nodes"] = [gate.address]
+    try:
+        with opened(settings) as cluster:
+            with timed() as waited, pytest.raises(us.NoNodeAvailable), undaunted.options(deadline="500ms"):
+                cluster.writer.connect()
+            assert 0.5 <= waited.took_s <= 0.5 + SLACK_S
+            assert any(text.startswith("SELECT set_config") for text in gate.orders.arrived)
+    finally:
+        gate.goes_on.set()
+        gate.stop()
 
 
 async def test_a_task_that_is_cancelled_while_it_connects(black_hole: str) -> None:
