@@ -7,15 +7,43 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from typing import TYPE_CHECKING
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import click
+
+    from undaunted.cli.source import Source
+
+__all__ = ["main", "run"]
 
 
 def main() -> None:
     """Run the command that the arguments name; the entry point ``undaunted``."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str], *, source: Source | None = None, group: click.Group | None = None) -> int:
+    """Run the command that the arguments name, as a framework's command line does for its own ``undaunted``.
+
+    Args:
+        arguments: Those after the program's name, such as ``["status", "--json"]``.
+        source: Where the settings are found, and how the program is called; default: file and environment alone.
+        group: The commands, such as `undaunted.cli.group.commands` with more added; default: ours with this source.
+
+    Returns:
+        The exit code: 0 fine, 1 degraded, 2 down (or a command line that is not understood), 3 wrong settings.
+    """
     missing = [name for name in ("click", "rich") if importlib.util.find_spec(name) is None]
     if missing:
-        sys.exit(f"The command line needs {' and '.join(missing)}: pip install 'undaunted[cli]'.")
-    from undaunted.cli.group import undaunted  # noqa: PLC0415 - needs click
+        sys.stderr.write(f"The command line needs {' and '.join(missing)}: pip install 'undaunted[cli]'.\n")
+        return 1
+    from undaunted.cli.group import commands  # noqa: PLC0415 - needs click
+    from undaunted.cli.source import Source  # noqa: PLC0415 - reads the settings
 
-    undaunted(prog_name="undaunted")
+    source = source or Source()
+    try:
+        (group or commands(source)).main(list(arguments), prog_name=source.program)
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else int(left.code is not None)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from undaunted.cli.backends import NODES_CAN_BE_ASKED, NODES_CAN_ONLY_BE_CHECKED, part
-from undaunted.config import ClusterSettings, load
+from undaunted.cli.group import source_of
 from undaunted.errors import ConfigurationError, Problem
+
+if TYPE_CHECKING:
+    from undaunted.config import ClusterSettings
 
 __all__ = ["check"]
 
@@ -41,7 +45,7 @@ def check(*, clusters: tuple[str, ...], file: str | None, as_json: bool) -> None
 
 
 def _chosen(names: tuple[str, ...], file: str | None) -> list[ClusterSettings]:
-    settings = load(file).settings
+    settings = source_of(click.get_current_context()).load(file).settings
     chosen = [settings.cluster(name) for name in names] or list(settings.clusters.values())
     if not chosen:
         raise ConfigurationError("No cluster is configured. Add a table [clusters.NAME] to undaunted.toml.")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from undaunted.config.loading import Loaded, load
+from undaunted.cli.group import source_of
 from undaunted.config.show import rows
 from undaunted.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from undaunted.config.loading import Loaded
 
 __all__ = ["config"]
 
@@ -63,7 +66,7 @@ def check(*, file: str | None, as_json: bool) -> None:
 
 def _loaded(file: str | None, *, as_json: bool) -> Loaded:
     try:
-        return load(file)
+        return source_of(click.get_current_context()).load(file)
     except ConfigurationError as error:
         problems = [{"path": problem.path, "message": problem.message} for problem in error.problems]
         _wrong(str(error), problems, as_json=as_json)

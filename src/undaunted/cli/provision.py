@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 import click
 
 from undaunted.cli.backends import NODES_CAN_BE_ASKED, part
-from undaunted.config.loading import load
+from undaunted.cli.group import source_of
 from undaunted.core.durations import seconds
 from undaunted.errors import ConfigurationError, UndauntedError
 
@@ -79,7 +79,7 @@ def provision(
     told: list[_Told] = []
     say = _quiet if as_json else click.echo
     try:
-        for settings in _chosen(load(file).settings, clusters):
+        for settings in _chosen(source_of(click.get_current_context()).load(file).settings, clusters):
             told.append({"cluster": settings.name, "applied": 0, "error": None, "exit_code": INTERRUPTED})
             limit_s = timeout_s if is_to_apply else None
             told[-1]["exit_code"] = _one(settings, told[-1], timeout_s=limit_s, force=force, say=say)
