@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,10 @@ from undaunted.errors import ConfigurationError, Problem
 from undaunted.events import Bus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from undaunted.backend import Backend, Handle
-    from undaunted.config import Loaded, ModelSettings
+    from undaunted.config import Loaded, ModelSettings, Settings
     from undaunted.core.policy import Policy
     from undaunted.events import Event
 
@@ -36,6 +37,7 @@ class Registry:
         self.bus = Bus()
         self._lock = threading.RLock()
         self._loaded: Loaded | None = None
+        self._is_found = False  # nobody gave the settings: they were looked for, since something asked
         self._handles: dict[str, Handle] = {}
 
     # -- settings -------------------------------------------------------------------------------
@@ -59,13 +61,53 @@ class Registry:
         loaded = load(source, framework=framework, framework_name=framework_name)
         with self._lock:
             self.close()
-            self._loaded = loaded
-            try:
-                for name in loaded.settings.clusters:
-                    self._handles[name] = self._open(name, loaded)
-            except BaseException:
+            self._open_all(loaded, loaded.settings.clusters)
+
+    def add(
+        self, framework: Mapping[str, Any] | None = None, *, framework_name: str = "framework settings"
+    ) -> Settings:
+        """Register the clusters of one more application of this process besides those that are there.
+
+        The first application's settings are taken as `configure` takes them. What was only found, because something
+        asked before any application came, is replaced. The same settings once more change nothing.
+
+        Args:
+            framework: The application's settings; None where all is in the file and the environment.
+            framework_name: What errors call these.
+
+        Returns:
+            The settings of this application alone.
+
+        Raises:
+            ConfigurationError: Something is wrong, or contradicts an application that is there already; lists every
+                mistake, and nothing has changed.
+        """
+        from undaunted.config import joined, load  # noqa: PLC0415
+
+        loaded = load(framework=framework, framework_name=framework_name)
+        with self._lock:
+            if self._loaded is None or self._is_found:
                 self.close()
-                raise
+                self._open_all(loaded, loaded.settings.clusters)
+                return loaded.settings
+            union = joined(self._loaded.settings, loaded.settings)
+            origins = {**loaded.origins, **self._loaded.origins}
+            new = [name for name in union.clusters if name not in self._loaded.settings.clusters]
+            self._open_all(replace(self._loaded, settings=union, origins=origins), new)
+        return loaded.settings
+
+    def _open_all(self, loaded: Loaded, names: Iterable[str]) -> None:
+        """Take these settings and open these clusters of them, or, when one cannot be opened, leave all as it was."""
+        before, self._loaded, opened = self._loaded, loaded, list[str]()
+        try:
+            for name in names:
+                self._handles[name] = self._open(name, loaded)
+                opened.append(name)
+        except BaseException:
+            self._loaded = before
+            for name in reversed(opened):
+                self._handles.pop(name).close()
+            raise
 
     @property
     def loaded(self) -> Loaded:
@@ -75,6 +117,7 @@ class Registry:
             with self._lock:
                 if self._loaded is None:
                     self.configure()
+                    self._is_found = True
                 loaded = self._loaded
             assert loaded is not None  # noqa: S101  # configure sets it or raises
         return loaded
@@ -171,6 +214,7 @@ class Registry:
         """Close every cluster, the last opened first, and forget the settings. May be called twice."""
         with self._lock:
             handles, self._handles, self._loaded = list(self._handles.values()), {}, None
+            self._is_found = False
             errors: list[Exception] = []
             for handle in reversed(handles):
                 try:

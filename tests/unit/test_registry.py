@@ -83,6 +83,50 @@ def test_an_unknown_cluster_is_told_with_the_known_ones() -> None:
         REGISTRY.handle("order")
 
 
+def test_several_applications_share_one_process() -> None:
+    shop = REGISTRY.add({"clusters": {"orders": ORDERS}}, framework_name="shop")
+    kept = REGISTRY.handle("orders")
+    till = REGISTRY.add({"clusters": {"carts": ORDERS, "orders": ORDERS}}, framework_name="till")
+    assert (list(shop.clusters), list(till.clusters)) == (["orders"], ["carts", "orders"])
+    assert list(undaunted.status()["clusters"]) == ["orders", "carts"]
+    assert REGISTRY.handle("orders") is kept  # with its connections
+    assert {"orders", "carts"} <= set(registered._connection_settings)
+    assert REGISTRY.policy("carts", profile="web").deadline_s == 5
+
+
+def test_an_application_that_contradicts_another_changes_nothing() -> None:
+    REGISTRY.add({"clusters": {"orders": ORDERS}})
+    kept = REGISTRY.handle("orders")
+    with pytest.raises(undaunted.ConfigurationError, match=r"clusters\.orders: .*\(database\)"):
+        REGISTRY.add({"clusters": {"carts": ORDERS, "orders": {**ORDERS, "database": "other"}}})
+    assert list(undaunted.status()["clusters"]) == ["orders"]
+    assert REGISTRY.handle("orders") is kept
+    assert not REGISTRY.knows("carts")
+
+
+def test_an_application_of_which_one_cluster_cannot_be_opened_adds_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    REGISTRY.add({"clusters": {"orders": ORDERS}})
+    ledger = {"backend": "sqlalchemy", "url": "postgresql://u@127.0.0.1:1/d"}
+    entries = [entry for entry in module.entry_points(group=module.ENTRY_POINTS) if entry.name == "mongodb"]
+    monkeypatch.setattr(module, "entry_points", lambda group: entries)
+    with pytest.raises(undaunted.ConfigurationError, match="no backend 'sqlalchemy' is installed"):
+        REGISTRY.add({"clusters": {"carts": ORDERS, "ledger": ledger}})
+    assert list(undaunted.status()["clusters"]) == ["orders"]
+    assert "carts" not in registered._connection_settings
+    assert not REGISTRY.knows("carts")
+
+
+def test_what_was_only_found_gives_way_to_an_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of models may have asked while it was imported, before the application brings its settings."""
+    (tmp_path / "undaunted.toml").write_text('[clusters.orders]\nbackend = "mongodb"\nnodes = ["127.0.0.1:1"]\n')
+    monkeypatch.chdir(tmp_path)
+    assert REGISTRY.handle("orders").status()["nodes"][0]["address"] == "127.0.0.1:1"
+    REGISTRY.add({"clusters": {"orders": {"nodes": ["127.0.0.1:2"]}}})
+    assert REGISTRY.handle("orders").status()["nodes"][0]["address"] == "127.0.0.1:2"
+    with pytest.raises(undaunted.ConfigurationError, match=r"clusters\.orders: another application"):
+        REGISTRY.add()
+
+
 def test_a_backend_whose_driver_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     class Entry:
         name = "mongodb"

@@ -6,6 +6,7 @@ May import `undaunted.core` and `undaunted.errors` only; asks no server and no n
 from typing import TYPE_CHECKING, Any
 
 from undaunted.config.clusters import ClusterSettings
+from undaunted.config.joining import joined
 from undaunted.config.loading import Loaded, load, model_settings
 from undaunted.config.schema import BACKENDS, Settings, cluster_class
 from undaunted.config.secrets import Secret
@@ -27,6 +28,7 @@ __all__ = [
     "SQLAlchemySettings",
     "Secret",
     "Settings",
+    "joined",
     "load",
     "model_settings",
 ]
