@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from undaunted.config.schema import BACKENDS, Settings, cluster_class
 from undaunted.config.sections import ModelSettings, ProfileSettings
 from undaunted.config.shapes import Duration
 from undaunted.config.show import duration
 from undaunted.config.structure import Info, Section, Table, infos
+from undaunted.config.web import WebSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +37,7 @@ key may also stand in `[models."shop.models.Order"]` and in a model's `__undaunt
 
 def markdown() -> str:
     """Return the whole reference."""
-    parts = [_INTRODUCTION, _section("For all clusters", Settings, leave=("clusters", "profiles", "models"))]
+    parts = [_INTRODUCTION, _section("For all clusters", Settings, leave=("clusters", "profiles", "models", "web"))]
     for backend in BACKENDS:
         title = f'`[clusters.NAME]` with `backend = "{backend}"`'
         parts.append(_section(title, cluster_class(backend), leave=_LEVELS, also=_LEVELS))
@@ -44,6 +45,7 @@ def markdown() -> str:
     parts.append(
         _section('`[models."DOTTED.PATH"]` and `__undaunted__`', ModelSettings, leave=_LEVELS, also=("retry",))
     )
+    parts.append(_section("`[web]`, for Django and Flask", WebSettings, leave=()))
     return "\n".join(parts)
 
 
@@ -78,6 +80,8 @@ def _default(info: Info) -> str:
         return f"`{str(info.default).lower()}`"
     if isinstance(info.default, str):
         return info.default
+    if isinstance(info.default, tuple):
+        return ", ".join(f"`{one}`" for one in cast("tuple[object, ...]", info.default))
     return f"`{info.default:g}`" if isinstance(info.default, (int, float)) else "none"
 
 

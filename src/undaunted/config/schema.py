@@ -22,6 +22,7 @@ from undaunted.config.sections import (
     RetrySettings,
 )
 from undaunted.config.structure import Key, Reader, Section, Shape, Table, Tables, infos, near, setting
+from undaunted.config.web import WebSettings
 from undaunted.core.policy import BreakerPolicy, BudgetPolicy, HedgePolicy, Policy
 from undaunted.errors import ConfigurationError, Problem
 
@@ -126,6 +127,7 @@ class Settings(Section):
     budget: BudgetSettings = setting(Table(BudgetSettings), "What retries cost.", default=BudgetSettings())
     breaker: BreakerSettings = setting(Table(BreakerSettings), "When a node is left alone.", default=BreakerSettings())
     hedge: HedgeSettings = setting(HEDGE, "A second read for a slow one.", default=HedgeSettings())
+    web: WebSettings = setting(Table(WebSettings), "What the parts for Django and Flask do.", default=WebSettings())
 
     def policy_for(
         self,
@@ -199,6 +201,10 @@ class Settings(Section):
         for name, model in self.models.items():
             if model.cluster is not None and model.cluster not in self.clusters:
                 yield ("models", name, "cluster"), _unknown("cluster", model.cluster, self.clusters)
+
+        for at, profile in self.web.named_profiles():
+            if self.profiles and profile not in self.profiles:  # without any, that they are wrong has been told
+                yield ("web", *at), _unknown("profile", profile, self.profiles)
 
     def _defaults(self) -> Iterator[tuple[Key, str]]:
         """Each ORM has one default; its own name for it is ``default``, so a cluster of that name is it."""

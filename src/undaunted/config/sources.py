@@ -152,7 +152,9 @@ def _path(key: str, at: Key) -> list[str]:
 
 def has_names(at: Key) -> bool:
     """Whether the keys of a table are names of the user's choice."""
-    return at in (("clusters",), ("profiles",), ("models",)) or (len(at) > 2 and at[-1] in ("members", "options"))
+    return at in (("clusters",), ("profiles",), ("models",), ("web", "profiles")) or (
+        len(at) > 2 and at[-1] in ("members", "options")
+    )
 
 
 def _put(table: dict[str, Any], path: list[str], value: object, at: Key, problems: list[tuple[Key, str]]) -> None:
