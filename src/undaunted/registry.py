@@ -72,11 +72,12 @@ class Registry:
         asked before any application came, is replaced. The same settings once more change nothing.
 
         Args:
-            framework: The application's settings; None where all is in the file and the environment.
+            framework: The application's settings; None for those that this process has, or else for what the file and
+                the environment say.
             framework_name: What errors call these.
 
         Returns:
-            The settings of this application alone.
+            The settings of this application, without what others have added.
 
         Raises:
             ConfigurationError: Something is wrong, or contradicts an application that is there already; lists every
@@ -84,6 +85,8 @@ class Registry:
         """
         from undaunted.config import joined, load  # noqa: PLC0415
 
+        if framework is None and self._loaded is not None:
+            return self._loaded.settings
         loaded = load(framework=framework, framework_name=framework_name)
         with self._lock:
             if self._loaded is None or self._is_found:

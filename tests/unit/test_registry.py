@@ -123,8 +123,17 @@ def test_what_was_only_found_gives_way_to_an_application(tmp_path: Path, monkeyp
     assert REGISTRY.handle("orders").status()["nodes"][0]["address"] == "127.0.0.1:1"
     REGISTRY.add({"clusters": {"orders": {"nodes": ["127.0.0.1:2"]}}})
     assert REGISTRY.handle("orders").status()["nodes"][0]["address"] == "127.0.0.1:2"
-    with pytest.raises(undaunted.ConfigurationError, match=r"clusters\.orders: another application"):
-        REGISTRY.add()
+
+
+def test_an_application_without_settings_takes_those_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "undaunted.toml").write_text('[clusters.orders]\nbackend = "mongodb"\nnodes = ["127.0.0.1:1"]\n')
+    monkeypatch.chdir(tmp_path)
+    undaunted.configure({"clusters": {"carts": ORDERS}, "retry": {"deadline": "3s"}})
+    assert list(REGISTRY.add().clusters) == ["carts"]
+    undaunted.close()
+    assert list(REGISTRY.add().clusters) == ["orders"]
 
 
 def test_a_backend_whose_driver_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
