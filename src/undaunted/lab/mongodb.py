@@ -143,42 +143,14 @@ class MongoLab(FailPoints, Primaries, Lab):
 
     # ------------------------------------------------------------- the primary
 
-    def primary(self, timeout: float | str = 10.0) -> LabNode:
-        """The node that says it is primary; where two do (one has just been thawed), the one elected last.
-
-        Raises:
-            LabError: There is none within the timeout.
-        """
-        return self._find_primary(None, seconds(timeout))[0]
-
-    def wait_primary(self, *, other_than: NodeLike | None = None, timeout: float | str = 60.0) -> float:
-        """Wait for a primary, looking every 20 ms; returns `time.monotonic()` of when it was first seen.
-
-        Args:
-            other_than: A node that does not count, such as the one just killed.
-            timeout: How long to wait.
-
-        Raises:
-            LabError: There is none within the timeout.
-        """
-        return self._find_primary(self.node(other_than) if other_than is not None else None, seconds(timeout))[1]
-
-    def _find_primary(self, other_than: LabNode | None, timeout_s: float) -> tuple[LabNode, float]:
-        deadline_s = time.monotonic() + timeout_s
-        while True:
-            states = self.states()
-            asked = [
-                node for node in self._nodes if node is not other_than and states[node.name] in {State.UP, State.SLOW}
-            ]
-            answers = hello.ask(asked, timeout_s=_HELLO_TIMEOUT_S)
-            found = [node for node in asked if answers.get(node.name, {}).get("isWritablePrimary")]
-            if found:
-                return max(found, key=lambda node: _term(answers[node.name])), time.monotonic()
-            if time.monotonic() > deadline_s:
-                seen = ", ".join(f"{n.name} {states[n.name]} {hello.role(answers.get(n.name))}" for n in self._nodes)
-                what = f"primary other than {other_than.name}" if other_than is not None else "primary"
-                raise LabError(f"The lab {self.name} has had no {what} for {timeout_s:g} s ({seen}).")
-            time.sleep(POLL_S)
+    def _look(self, among: Sequence[LabNode]) -> tuple[LabNode | None, Mapping[str, str]]:
+        states = self.states()
+        answers = hello.ask(
+            [node for node in among if states[node.name] in {State.UP, State.SLOW}], timeout_s=_HELLO_TIMEOUT_S
+        )
+        leaders = [node for node in among if answers.get(node.name, {}).get("isWritablePrimary")]
+        roles = {name: hello.role(answer) for name, answer in answers.items()}
+        return max(leaders, key=lambda node: _term(answers[node.name]), default=None), roles
 
     def step_down(self, which: NodeLike = "primary", *, hold: float | str = 5.0) -> LabNode:
         """Make the primary hand over in good order (``replSetStepDown``); returns the node that was primary.

@@ -13,7 +13,7 @@ from undaunted.lab.postgres_following import FOLLOW_TIMEOUT_S, SYNCHRONOUS, Post
 from undaunted.lab.verbs import POLL_S, START_TIMEOUT_S, NodeLike
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from undaunted.lab.node import LabNode
 
@@ -27,44 +27,11 @@ class PostgresStandbys(PostgresFollowing):
 
     # ----------------------------------------------------------------- the primary
 
-    def primary(self, timeout: float | str = 10.0) -> LabNode:
-        """The node that takes writes; where two say they do (an old one has come back), that of the newer timeline.
+    _no_primary = "; promote a replica"
 
-        Raises:
-            LabError: There is none within the timeout.
-        """
-        return self._find_primary(None, seconds(timeout))[0]
-
-    def wait_primary(self, *, other_than: NodeLike | None = None, timeout: float | str = 60.0) -> float:
-        """Wait for a primary, looking every 20 ms; returns `time.monotonic()` of when it was first seen.
-
-        Args:
-            other_than: A node that does not count, such as the one just killed.
-            timeout: How long to wait.
-
-        Raises:
-            LabError: There is none within the timeout.
-        """
-        return self._find_primary(self.node(other_than) if other_than is not None else None, seconds(timeout))[1]
-
-    def _find_primary(self, other_than: LabNode | None, timeout_s: float) -> tuple[LabNode, float]:
-        deadline_s = time.monotonic() + timeout_s
-        while True:
-            told = self._told(node for node in self._nodes if node is not other_than)
-            leader = self._leader(told)
-            if leader is not None:
-                return leader, time.monotonic()
-            if time.monotonic() > deadline_s:
-                states = self.states()
-                seen = ", ".join(
-                    f"{n.name} {states[n.name]} {told[n.name].role if n.name in told else 'unknown'}"
-                    for n in self._nodes
-                )
-                what = f"primary other than {other_than.name}" if other_than is not None else "primary"
-                raise LabError(
-                    f"The lab {self.name} has had no {what} for {timeout_s:g} s ({seen}); promote a replica."
-                )
-            time.sleep(POLL_S)
+    def _look(self, among: Sequence[LabNode]) -> tuple[LabNode | None, Mapping[str, str]]:
+        told = self._told(among)
+        return self._leader(told), {name: answer.role for name, answer in told.items()}
 
     def leaderless(self) -> str | None:
         """Why nobody takes over just now, in one sentence; None if a new primary is to be expected, or is there."""
