@@ -47,8 +47,16 @@ class Handle(Protocol):
         """What its calls are guarded with."""
         ...
 
+    def begin(self) -> None:
+        """Begin to watch the nodes in this process, where nothing does yet; in the background, without waiting."""
+        ...
+
     def status(self) -> Mapping[str, Any]:
-        """Nodes, roles and state as plain data; asks no node and waits for none."""
+        """Nodes, roles and state as plain data; asks no node and waits for none.
+
+        Among them ``"nodes"``, a list with ``"address"``, ``"role"``, ``"latency_ms"`` and ``"error"`` of each, and
+        ``"begun"``: whether they are watched in this process.
+        """
         ...
 
     def close(self) -> None:

@@ -190,6 +190,15 @@ class Registry:
         """Call `listener` with each event of these types, or with every event; returns what ends that."""
         return self.bus.subscribe(listener, *event_types)
 
+    def begin(self) -> None:
+        """Have every cluster watched in this process from now on; in the background, and waits for nothing.
+
+        Raises:
+            ConfigurationError: The settings, which are read where nobody has, are wrong.
+        """
+        for name in self.loaded.settings.clusters:
+            self.handle(name).begin()
+
     def status(self) -> dict[str, Any]:
         """Clusters, nodes, roles, outages, budgets and the last 100 events, as plain data for JSON; asks no node."""
         with self._lock:
@@ -205,6 +214,9 @@ class Registry:
         outage = guard.outage
         return {
             "backend": guard.backend,
+            "fail_fast_after_s": guard.policy.patience_s,
+            "reads": guard.policy.reads,
+            "waiting": guard.waiting.as_dict(guard.clock.monotonic()),
             "budget": {"tokens": round(guard.budget.tokens, 1), "capacity": guard.budget.capacity},
             "outage": {
                 "without_primary_s": round(outage.age_s(needs_primary=True), 3),

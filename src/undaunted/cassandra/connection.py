@@ -169,6 +169,10 @@ class CassandraHandle:
             "Start a node there, or correct host and port."
         )
 
+    def begin(self) -> None:
+        """Begin to connect, where nobody has in this process; waits for nothing."""
+        self._link.begin()
+
     def status(self) -> Mapping[str, Any]:
         """The nodes as the driver knows them; nothing is asked and nothing is opened."""
         nodes = [
@@ -183,13 +187,24 @@ class CassandraHandle:
         ]
         known = {node["address"] for node in nodes}
         unseen = [
-            {"address": address, "role": "unknown", "datacenter": None, "latency_ms": None, "error": None}
+            {
+                "address": address,
+                "role": "unknown",
+                "datacenter": None,
+                "latency_ms": None,
+                "error": self._link.error_of(address),
+            }
             for address in self._settings.nodes
             if address not in known
         ]
         policy = self._link.policy
         home = policy.home if policy is not None else self._settings.local_datacenter
-        return {"nodes": [*nodes, *unseen], "datacenter": home, "keyspace": self.keyspace}
+        return {
+            "nodes": [*nodes, *unseen],
+            "begun": self._link.is_begun,
+            "datacenter": home,
+            "keyspace": self.keyspace,
+        }
 
     def register(self) -> None:
         """Have cqlengine know it.

@@ -85,6 +85,18 @@ class Link:
                 self._thread = threading.Thread(target=self._connect, name="undaunted-connector", daemon=True)
                 self._thread.start()
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether it has connected in this process, or is trying to, or has found out that it never will."""
+        return self.session is not None or self._thread is not None or self._fatal is not None
+
+    def error_of(self, address: str) -> str | None:
+        """Class name of what stands in the way of connecting to a contact point; None once it is connected."""
+        if self.session is not None or self.last_error is None:
+            return None
+        told = {str(endpoint): error for endpoint, error in _errors_of(self.last_error).items()}
+        return type(told.get(address, self.last_error)).__name__
+
     def driver(self, call: Call) -> Any:
         """The driver's session; waits for it as long as the call may.
 
@@ -110,6 +122,14 @@ class Link:
 
     def _wait(self, call: Call) -> Any:
         self.begin()
+        waiting = self._guard.waiting
+        entry = waiting.begun(call.started_s)
+        try:
+            return self._connected_session(call)
+        finally:
+            waiting.ended(entry)
+
+    def _connected_session(self, call: Call) -> Any:
         with self._lock:
             while self.session is None:
                 if self._fatal is not None:

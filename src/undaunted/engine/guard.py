@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from undaunted.core.clock import SYSTEM_CLOCK
+from undaunted.engine.waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -87,6 +88,7 @@ class Guard:
         has_other_node: Whether another node may be asked.
         diagnose: Says in a sentence why no node can serve a call, from what is known without asking; None means that
             nothing can be said.
+        waiting: The calls that have met a failure and have not ended.
         renew: What the backend does in a forked child, before any call there; None where the driver sees to it.
     """
 
@@ -107,10 +109,12 @@ class Guard:
     has_other_node: Callable[[Call], bool] = _always
     diagnose: Callable[[], str | None] | None = None
     renew: Callable[[], None] | None = None
+    waiting: Waiting = field(default_factory=Waiting)
 
     def after_fork_in_child(self) -> None:
         """Begin anew in a forked child: fresh locks, a full budget, and no outage known."""
         self.budget.after_fork_in_child()
         self.outage.after_fork_in_child()
+        self.waiting.forget()
         if self.renew is not None:
             self.renew()

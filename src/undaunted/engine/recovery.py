@@ -39,13 +39,14 @@ class Recovery:
     """
 
     __slots__ = (
-        "_counted", "_failed_s", "_failure", "_has_hopped", "_retries", "_sheds",
+        "_counted", "_failed_s", "_failure", "_has_hopped", "_retries", "_sheds", "_waiting",
         "body", "call", "decision", "interruption", "value",
     )  # fmt: skip
 
     def __init__(self, call: Call, body: Callable[[Call], Any]) -> None:
         self.call = call
         self.body: Any = body
+        self._waiting = call.guard.waiting.begun(call.started_s)
         self._counted = self._retries = self._sheds = 0
         self._has_hopped = False
         self._failed_s = call.guard.clock.monotonic()
@@ -159,6 +160,7 @@ class Recovery:
     def clear(self) -> None:
         """Drop what would keep errors, and through their tracebacks all frames, alive."""
         self.body = self.interruption = self.value = self.decision = None
+        self.call.guard.waiting.ended(self._waiting)
         self.call.attempts = []
 
     def _keep(self, value: Any, *, attempts: int) -> None:

@@ -128,6 +128,10 @@ class MongoClient(DriverClient[dict[str, Any]]):
         """As pymongo's, with a `Database` of this backend."""
         return Database.of(super().get_default_database(*args, **kwargs))
 
+    def begin(self) -> None:
+        """Have the driver's monitors begin in this process, where they do not run yet; waits for none of them."""
+        self._get_topology()
+
     @property
     def is_primary(self) -> bool:
         """Whether a writable node is known, without waiting for one where reads may fall back.

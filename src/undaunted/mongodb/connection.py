@@ -70,6 +70,8 @@ class MongoDBHandle:
             publish=context.publish,
         )
         self._guard.diagnose = self._diagnose
+        self._beginning: threading.Thread | None = None
+        self._refusal: str | None = None
 
     def _diagnose(self) -> str | None:
         client = registered._connections.get(self._aliases[0])  # noqa: SLF001
@@ -90,6 +92,22 @@ class MongoDBHandle:
         """The names under which MongoEngine knows it."""
         return list(self._aliases)
 
+    def begin(self) -> None:
+        """Have the driver's monitors begin, in this process; a client is made in a thread, since that may ask DNS."""
+        client = registered._connections.get(self._aliases[0])  # noqa: SLF001
+        if client is not None:
+            client.begin()
+        elif self._beginning is None or not self._beginning.is_alive():
+            self._beginning = threading.Thread(target=self._begin, name="undaunted-beginner", daemon=True)
+            self._beginning.start()
+
+    def _begin(self) -> None:
+        try:
+            client_of(self._aliases[0]).begin()
+            self._refusal = None
+        except Exception as error:  # noqa: BLE001  # whoever uses the cluster gets it; here it is told by its name
+            self._refusal = type(error).__name__
+
     def status(self) -> Mapping[str, Any]:
         """The nodes as the driver's monitors last saw them; nothing is asked and nothing is opened."""
         client = registered._connections.get(self._aliases[0])  # noqa: SLF001
@@ -97,12 +115,17 @@ class MongoDBHandle:
         settings = cast("MongoDBSettings", self._context.cluster)
         known = {node["address"] for node in nodes}
         unseen = [
-            {"address": a, "role": "unknown", "latency_ms": None, "error": None}
+            {"address": a, "role": "unknown", "latency_ms": None, "error": self._refusal}
             for a in settings.nodes
             if a not in known
         ]
         primary = next((node["address"] for node in nodes if node["role"] in {"primary", "standalone"}), None)
-        return {"nodes": [*nodes, *unseen], "primary": primary, "replica_set": settings.replica_set}
+        return {
+            "nodes": [*nodes, *unseen],
+            "begun": client is not None or self._refusal is not None,
+            "primary": primary,
+            "replica_set": settings.replica_set,
+        }
 
     def close(self) -> None:
         """Close the client and forget the aliases."""

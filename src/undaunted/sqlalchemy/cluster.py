@@ -93,7 +93,7 @@ class Cluster:
             self._links,
             url=self._url,
             connect_args=self._connect_args,
-            begin=self._begin,
+            begin=self.begin,
             suspect=self.suspect,
             fatal=self._fatal,
             diagnose=self._diagnose,
@@ -175,7 +175,7 @@ class Cluster:
             after: What they must have replayed; None where anything will do.
             avoid: Nodes that the caller has met a failure on.
         """
-        self._begin()
+        self.begin()
         return self._watch.readers(after=after, avoid=avoid)
 
     def token_since(self, committed_s: float) -> Token | None:
@@ -191,7 +191,7 @@ class Cluster:
 
     # -- monitors ----------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Start the monitors, where they do not run yet in this process."""
         if self._monitors is not None or not self.is_postgresql:
             return
@@ -251,6 +251,7 @@ class Cluster:
                 }
                 for sight in watch.sights()
             ],
+            "begun": self._monitors is not None,
             "primary": watch.primary,
             "contested": list(watch.contested),
             "lost_acknowledged": watch.lost_acknowledged,

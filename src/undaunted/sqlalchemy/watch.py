@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from undaunted import events
+from undaunted.engine.call import current_call
 from undaunted.sqlalchemy.choice import (
     Choice,
     choose_primary,
@@ -134,8 +135,14 @@ class Watch:
             sight = self.sight(address)
             return sight.is_up or sight.error is not None
 
-        with self.changed:
-            self.changed.wait_for(is_known, timeout_s)
+        waiting = self._guard.waiting
+        call = current_call()
+        entry = waiting.begun(time.monotonic() if call is None else call.started_s)
+        try:
+            with self.changed:
+                self.changed.wait_for(is_known, timeout_s)
+        finally:
+            waiting.ended(entry)
 
     def add_waker(self, waker: Callable[[], None]) -> None:
         """Have something called, from a monitor's thread, at each change."""
