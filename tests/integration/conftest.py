@@ -1,8 +1,13 @@
-"""Which of these tests run, and in which order."""
+"""Which of these tests run, and in which order; and where the labs of a test stand."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.hookimpl(tryfirst=True)  # before ``-m`` chooses
@@ -20,3 +25,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             config.hook.pytest_deselected(items=long)
             items[:] = [item for item in items if item not in long]
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of the test's own, so that it sees its own labs only."""
+    place = tmp_path_factory.mktemp("labs")
+    monkeypatch.setenv("UNDAUNTED_LAB_HOME", str(place))
+    return place

@@ -16,36 +16,14 @@ from pathlib import Path
 import pytest
 from pymongo import MongoClient, WriteConcern
 from pymongo.errors import OperationFailure
+from tests.integration.labs import alive, lab_up, started, undaunted, until
 
 from undaunted.lab import LabError, MongoLab, State
 from undaunted.lab.ports import choose
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("home")]
 
 LIVENESS_S = 30.0
-
-
-def until(condition, *, timeout_s=LIVENESS_S, what="it"):
-    deadline_s = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline_s, f"{what} did not come true within {timeout_s} s"
-        time.sleep(0.02)
-    return found
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path_factory, monkeypatch):
-    """A home of the test's own, so that it sees its own labs only."""
-    place = tmp_path_factory.mktemp("labs")
-    monkeypatch.setenv("UNDAUNTED_LAB_HOME", str(place))
-    return place
 
 
 @pytest.fixture(scope="module")
@@ -419,19 +397,13 @@ FORK = "children = [pid for pid in [os.fork()] if pid == 0 and [time.sleep(3600)
 
 @pytest.fixture
 def starter():
-    started = []
+    with started() as run:
 
-    def start(more="pass"):
-        code = textwrap.dedent(STARTER).format(more=more)
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        started.append(process)
-        return process
+        def start(more="pass"):
+            code = textwrap.dedent(STARTER).format(more=more)
+            return run(code)
 
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+        yield start
 
 
 @pytest.mark.parametrize("more", ["pass", FREEZE], ids=["running", "frozen"])
@@ -498,53 +470,27 @@ def test_a_forked_child_may_ask_and_does_not_close(lab):
 # --------------------------------------------------------------- command line
 
 
-def undaunted(*arguments, check=True):
-    code = "from undaunted.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=check, timeout=180
-    )
-
-
 @pytest.mark.slow
 def test_a_lab_from_one_terminal_obeys_another():
-    code = "from undaunted.cli import main; main()"
-    up = subprocess.Popen(
-        [sys.executable, "-c", code, "lab", "up", "mongodb"],
-        stdout=subprocess.PIPE,
-        text=True,
-        # A test run that a shell put in the background ignores Ctrl-C, and its children would too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
-    with up, up.stdout as printed:
-        try:
-            lines = []
-            for line in printed:
-                lines.append(line)
-                if line.startswith("It runs until"):
-                    break
-            text = "".join(lines)
-            assert re.search(r"^URI: mongodb://127\.0\.0\.1:\d+,.*replicaSet=lab$", text, re.MULTILINE), text
-            assert "[clusters.lab]" in text
-            report = json.loads(undaunted("lab", "status", "--json").stdout)
-            assert [node["state"] for node in report[0]["nodes"]] == ["up"] * 3
-            name = undaunted("lab", "primary").stdout.split()[0]
-            assert re.search(r"is killed\.\nn\d .* is primary, \d", undaunted("lab", "kill", "primary").stdout)
-            refused = undaunted("lab", "kill", name, check=False)
-            assert refused.returncode == 1
-            assert refused.stderr.splitlines()[-1].startswith(f"Error: {name} is down")
-            assert "is up" in undaunted("lab", "start", name).stdout
-            undaunted("lab", "heal")
-            assert "is primary" in undaunted("lab", "step-down", "primary").stdout
-            assert "is frozen" in undaunted("lab", "freeze", name).stdout
-            assert re.search(rf"{name}.*frozen", undaunted("lab", "status").stdout)
-            assert "goes on" in undaunted("lab", "thaw", name).stdout
-            assert "is stopped" in undaunted("lab", "stop", name).stdout
-            undaunted("lab", "heal")
-            undaunted("lab", "restart")
-            up.send_signal(signal.SIGINT)
-            assert up.wait(LIVENESS_S) == 0
-        finally:
-            up.kill()
+    with lab_up("mongodb") as (_up, text):
+        assert re.search(r"^URI: mongodb://127\.0\.0\.1:\d+,.*replicaSet=lab$", text, re.MULTILINE), text
+        assert "[clusters.lab]" in text
+        report = json.loads(undaunted("lab", "status", "--json").stdout)
+        assert [node["state"] for node in report[0]["nodes"]] == ["up"] * 3
+        name = undaunted("lab", "primary").stdout.split()[0]
+        assert re.search(r"is killed\.\nn\d .* is primary, \d", undaunted("lab", "kill", "primary").stdout)
+        refused = undaunted("lab", "kill", name, check=False)
+        assert refused.returncode == 1
+        assert refused.stderr.splitlines()[-1].startswith(f"Error: {name} is down")
+        assert "is up" in undaunted("lab", "start", name).stdout
+        undaunted("lab", "heal")
+        assert "is primary" in undaunted("lab", "step-down", "primary").stdout
+        assert "is frozen" in undaunted("lab", "freeze", name).stdout
+        assert re.search(rf"{name}.*frozen", undaunted("lab", "status").stdout)
+        assert "goes on" in undaunted("lab", "thaw", name).stdout
+        assert "is stopped" in undaunted("lab", "stop", name).stdout
+        undaunted("lab", "heal")
+        undaunted("lab", "restart")
     assert undaunted("lab", "status").stdout == "No lab is running.\n"
 
 
@@ -568,13 +514,9 @@ def test_a_detached_lab_lives_until_down(home):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_command_line_that_is_ended_ends_its_lab(number, home):
-    code = "from undaunted.cli import main; main()"
-    argv = [sys.executable, "-c", code, "lab", "up", "mongodb", "--nodes", "1"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as up:
-        for line in up.stdout:
-            if line.startswith("It runs until"):
-                break
+    with lab_up("mongodb", "--nodes", "1") as (up, _text):
         up.send_signal(number)
+        up.wait(LIVENESS_S)
     until(lambda: [path.name for path in home.iterdir()] == [".lock"], what="the removal of the data")
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import textwrap
 import time
 from contextlib import suppress
@@ -18,35 +17,15 @@ import pytest
 from cassandra import AuthenticationFailed, ConsistencyLevel
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import NoHostAvailable
+from tests.integration import labs
+from tests.integration.labs import alive, lab_up, started, undaunted
 
 from undaunted.lab import CassandraLab, LabError, State, cql, nodetool
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("home")]
 
 LIVENESS_S = 60.0
-
-
-def until(condition, *, timeout_s=LIVENESS_S, what="it"):
-    deadline_s = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline_s, f"{what} did not come true within {timeout_s} s"
-        time.sleep(0.02)
-    return found
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path_factory, monkeypatch):
-    """A home of the test's own, so that it sees its own labs only."""
-    place = tmp_path_factory.mktemp("labs")
-    monkeypatch.setenv("UNDAUNTED_LAB_HOME", str(place))
-    return place
+until = functools.partial(labs.until, timeout_s=LIVENESS_S)
 
 
 @pytest.fixture
@@ -380,19 +359,14 @@ STARTER = """
 
 @pytest.fixture
 def starter():
-    started = []
+    with started() as run:
 
-    def start():
-        process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(STARTER)], stdout=subprocess.PIPE, text=True)
-        started.append(process)
-        *pids, root = process.stdout.readline().split()
-        return process, [int(pid) for pid in pids], Path(root).parent
+        def start():
+            process = run(textwrap.dedent(STARTER))
+            *pids, root = process.stdout.readline().split()
+            return process, [int(pid) for pid in pids], Path(root).parent
 
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+        yield start
 
 
 def test_nothing_outlives_a_starter_that_was_killed(starter, home):
@@ -418,54 +392,28 @@ def test_nothing_outlives_a_guardian_that_was_killed(starter, home):
 # --------------------------------------------------------------- command line
 
 
-def undaunted(*arguments, check=True):
-    code = "from undaunted.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=check, timeout=180
-    )
-
-
 def test_a_lab_from_one_terminal_obeys_another():
-    code = "from undaunted.cli import main; main()"
-    up = subprocess.Popen(
-        [sys.executable, "-c", code, "lab", "up", "cassandra", "--nodes", "1", "--datacenters", "2"],
-        stdout=subprocess.PIPE,
-        text=True,
-        # A test run that a shell put in the background ignores Ctrl-C, and its children would too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
-    with up, up.stdout as printed:
-        try:
-            lines = []
-            for line in printed:
-                lines.append(line)
-                if line.startswith("It runs until"):
-                    break
-            text = "".join(lines)
-            assert re.search(r"^  n2  127\.0\.\d+\.2:9042  \(dc2\)$", text, re.MULTILINE), text
-            assert re.search(r"^Contact points: 127\.0\.\d+\.1:9042, 127", text, re.MULTILINE), text
-            assert 'local_datacenter = "dc1"' in text
-            report = json.loads(undaunted("lab", "status", "--json").stdout)
-            assert [node["datacenter"] for node in report[0]["nodes"]] == ["dc1", "dc2"]
-            assert undaunted("lab", "kill", "n2").stdout.endswith("is killed.\n")
-            assert "is up" in undaunted("lab", "start", "n2").stdout
-            assert "is frozen" in undaunted("lab", "freeze", "n2").stdout
-            assert "goes on" in undaunted("lab", "thaw", "n2").stdout
-            assert "is slow" in undaunted("lab", "slow-down", "n2", "--pause", "20ms").stdout
-            assert re.search(r"n2 .*dc2.* slow ", undaunted("lab", "status").stdout)
-            assert "is closed to clients" in undaunted("lab", "disable-binary", "n1").stdout
-            undaunted("lab", "heal")
-            for arguments, told in [
-                (("primary",), "holds cassandra, whose nodes are all alike: it has no primary"),
-                (("step-down", "n1"), "holds cassandra, whose nodes are all alike: it has no primary"),
-                (("kill", "primary"), "has no node 'primary'; name one of n1, n2."),
-                (("up", "cassandra", "--nodes", "7", "--datacenters", "2"), "one to twelve nodes"),
-            ]:
-                refused = undaunted("lab", *arguments, check=False)
-                assert refused.returncode == 1
-                assert told in refused.stderr
-            up.send_signal(signal.SIGINT)
-            assert up.wait(LIVENESS_S) == 0
-        finally:
-            up.kill()
+    with lab_up("cassandra", "--nodes", "1", "--datacenters", "2", ends_within_s=LIVENESS_S) as (_up, text):
+        assert re.search(r"^  n2  127\.0\.\d+\.2:9042  \(dc2\)$", text, re.MULTILINE), text
+        assert re.search(r"^Contact points: 127\.0\.\d+\.1:9042, 127", text, re.MULTILINE), text
+        assert 'local_datacenter = "dc1"' in text
+        report = json.loads(undaunted("lab", "status", "--json").stdout)
+        assert [node["datacenter"] for node in report[0]["nodes"]] == ["dc1", "dc2"]
+        assert undaunted("lab", "kill", "n2").stdout.endswith("is killed.\n")
+        assert "is up" in undaunted("lab", "start", "n2").stdout
+        assert "is frozen" in undaunted("lab", "freeze", "n2").stdout
+        assert "goes on" in undaunted("lab", "thaw", "n2").stdout
+        assert "is slow" in undaunted("lab", "slow-down", "n2", "--pause", "20ms").stdout
+        assert re.search(r"n2 .*dc2.* slow ", undaunted("lab", "status").stdout)
+        assert "is closed to clients" in undaunted("lab", "disable-binary", "n1").stdout
+        undaunted("lab", "heal")
+        for arguments, told in [
+            (("primary",), "holds cassandra, whose nodes are all alike: it has no primary"),
+            (("step-down", "n1"), "holds cassandra, whose nodes are all alike: it has no primary"),
+            (("kill", "primary"), "has no node 'primary'; name one of n1, n2."),
+            (("up", "cassandra", "--nodes", "7", "--datacenters", "2"), "one to twelve nodes"),
+        ]:
+            refused = undaunted("lab", *arguments, check=False)
+            assert refused.returncode == 1
+            assert told in refused.stderr
     assert undaunted("lab", "status").stdout == "No lab is running.\n"

@@ -22,33 +22,15 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy as sa
+from tests.integration.labs import alive, lab_up, letter, started, undaunted, until
 
 from undaunted.config import load
 from undaunted.lab import LabError, PostgresLab, State, postgres_servers
 from undaunted.lab.postgres_user import Account
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("home")]
 
 LIVENESS_S = 30.0
-
-
-def until(condition, *, timeout_s=LIVENESS_S, what="it"):
-    deadline_s = time.monotonic() + timeout_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline_s, f"{what} did not come true within {timeout_s} s"
-        time.sleep(0.02)
-    return found
-
-
-def letter(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return "X"
-
-
-def alive(pid):
-    return letter(pid) not in {"Z", "X"}
 
 
 def working_in(directory):
@@ -64,14 +46,6 @@ def working_in(directory):
 
 def data_of(lab, node):
     return lab.log(node).parent / "data"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path_factory, monkeypatch):
-    """A home of the test's own, so that it sees its own labs only."""
-    place = tmp_path_factory.mktemp("labs")
-    monkeypatch.setenv("UNDAUNTED_LAB_HOME", str(place))
-    return place
 
 
 @pytest.fixture
@@ -744,20 +718,15 @@ KILL = "lab.kill('n1')"
 
 @pytest.fixture
 def starter():
-    started = []
+    with started() as run:
 
-    def start(more="pass"):
-        code = textwrap.dedent(STARTER).format(more=more)
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-        started.append(process)
-        guardian, data = process.stdout.readline().split()
-        return process, int(guardian), Path(data)
+        def start(more="pass"):
+            code = textwrap.dedent(STARTER).format(more=more)
+            process = run(code)
+            guardian, data = process.stdout.readline().split()
+            return process, int(guardian), Path(data)
 
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+        yield start
 
 
 def shared_memory(data):
@@ -797,66 +766,40 @@ def test_nothing_outlives_one_that_was_killed(starter, home, victim, more):
 # --------------------------------------------------------------- command line
 
 
-def undaunted(*arguments, check=True):
-    code = "from undaunted.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=check, timeout=180
-    )
-
-
 @pytest.mark.slow
 def test_a_lab_from_one_terminal_obeys_another():
-    code = "from undaunted.cli import main; main()"
-    up = subprocess.Popen(
-        [sys.executable, "-c", code, "lab", "up", "postgresql"],
-        stdout=subprocess.PIPE,
-        text=True,
-        # A test run that a shell put in the background ignores Ctrl-C, and its children would too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
-    with up, up.stdout as printed:
-        try:
-            lines = []
-            for line in printed:
-                lines.append(line)
-                if line.startswith("It runs until"):
-                    break
-            text = "".join(lines)
-            assert re.search(r"^URL: postgresql\+psycopg://lab@/lab\?host=127\.0\.0\.1:\d+&host=", text, re.MULTILINE)
-            assert 'backend = "sqlalchemy"' in text
-            report = json.loads(undaunted("lab", "status", "--json").stdout)
-            assert [node["role"] for node in report[0]["nodes"]] == ["primary", "replica", "replica"]
-            assert undaunted("lab", "kill", "primary").stdout.endswith(
-                "There is no primary now, until a replica is promoted: undaunted lab promote\n"
-            )
-            assert re.fullmatch(r"n2 \(.*\) is primary\.\n", undaunted("lab", "promote", "n2").stdout)
-            assert undaunted("lab", "primary").stdout.startswith("n2 127.0.0.1:")
-            assert re.fullmatch(r"n1 \(.*\) follows the primary\.\n", undaunted("lab", "rewind", "n1").stdout)
-            assert "falls behind" in undaunted("lab", "lag", "n3", "on").stdout
-            assert "catches up" in undaunted("lab", "lag", "n3", "off").stdout
-            stepped = undaunted("lab", "step-down", "primary").stdout
-            assert re.search(r"^n2 .* is stepped down\.\nn\d .* is primary, \d", stepped, re.MULTILINE)
-            assert "is frozen" in undaunted("lab", "freeze", "n2").stdout
-            assert re.search(r"n2 .*frozen", undaunted("lab", "status").stdout)
-            assert "goes on" in undaunted("lab", "thaw", "n2").stdout
-            assert "is slow" in undaunted("lab", "slow-down", "n2", "--pause", "20ms").stdout
-            assert "is up" in undaunted("lab", "speed-up", "n2").stdout
-            assert "is stopped" in undaunted("lab", "stop", "n3").stdout
-            assert "is up" in undaunted("lab", "start", "n3").stdout
-            undaunted("lab", "heal")
-            undaunted("lab", "restart")
-            for arguments, told in [
-                (("rewind", "primary"), "is the primary, so it cannot be rewound"),
-                (("lag", "primary", "on"), "is primary, so its replay cannot be paused"),
-                (("disable-binary", "n1"), "holds postgresql, which does this in no way; it is for Cassandra."),
-            ]:
-                refused = undaunted("lab", *arguments, check=False)
-                assert refused.returncode == 1
-                assert told in refused.stderr
-            up.send_signal(signal.SIGINT)
-            assert up.wait(LIVENESS_S) == 0
-        finally:
-            up.kill()
+    with lab_up("postgresql") as (_up, text):
+        assert re.search(r"^URL: postgresql\+psycopg://lab@/lab\?host=127\.0\.0\.1:\d+&host=", text, re.MULTILINE)
+        assert 'backend = "sqlalchemy"' in text
+        report = json.loads(undaunted("lab", "status", "--json").stdout)
+        assert [node["role"] for node in report[0]["nodes"]] == ["primary", "replica", "replica"]
+        assert undaunted("lab", "kill", "primary").stdout.endswith(
+            "There is no primary now, until a replica is promoted: undaunted lab promote\n"
+        )
+        assert re.fullmatch(r"n2 \(.*\) is primary\.\n", undaunted("lab", "promote", "n2").stdout)
+        assert undaunted("lab", "primary").stdout.startswith("n2 127.0.0.1:")
+        assert re.fullmatch(r"n1 \(.*\) follows the primary\.\n", undaunted("lab", "rewind", "n1").stdout)
+        assert "falls behind" in undaunted("lab", "lag", "n3", "on").stdout
+        assert "catches up" in undaunted("lab", "lag", "n3", "off").stdout
+        stepped = undaunted("lab", "step-down", "primary").stdout
+        assert re.search(r"^n2 .* is stepped down\.\nn\d .* is primary, \d", stepped, re.MULTILINE)
+        assert "is frozen" in undaunted("lab", "freeze", "n2").stdout
+        assert re.search(r"n2 .*frozen", undaunted("lab", "status").stdout)
+        assert "goes on" in undaunted("lab", "thaw", "n2").stdout
+        assert "is slow" in undaunted("lab", "slow-down", "n2", "--pause", "20ms").stdout
+        assert "is up" in undaunted("lab", "speed-up", "n2").stdout
+        assert "is stopped" in undaunted("lab", "stop", "n3").stdout
+        assert "is up" in undaunted("lab", "start", "n3").stdout
+        undaunted("lab", "heal")
+        undaunted("lab", "restart")
+        for arguments, told in [
+            (("rewind", "primary"), "is the primary, so it cannot be rewound"),
+            (("lag", "primary", "on"), "is primary, so its replay cannot be paused"),
+            (("disable-binary", "n1"), "holds postgresql, which does this in no way; it is for Cassandra."),
+        ]:
+            refused = undaunted("lab", *arguments, check=False)
+            assert refused.returncode == 1
+            assert told in refused.stderr
     assert undaunted("lab", "status").stdout == "No lab is running.\n"
 
 
