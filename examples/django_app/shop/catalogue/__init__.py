@@ -1,0 +1,1 @@
+"""What can be bought, and what is said of it: `shop.parts.Catalogue`."""

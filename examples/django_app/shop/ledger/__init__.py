@@ -1,0 +1,1 @@
+"""Who has paid what: `shop.parts.Ledger`."""

@@ -1,0 +1,1 @@
+"""Carts, and the orders that they become: `shop.parts.Orders`."""
