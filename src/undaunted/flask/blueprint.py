@@ -12,17 +12,17 @@ from undaunted.web import NAMES
 from undaunted.web import answer as answer_to
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from flask import Response
 
 __all__ = ["make"]
 
 
-def make() -> Blueprint:
-    """Make the blueprint: GET and HEAD of each address of `undaunted.web`, and the templates that go with it."""
+def make(names: Iterable[str] = NAMES) -> Blueprint:
+    """Make the blueprint: GET and HEAD of these addresses of `undaunted.web`, and the templates of this package."""
     blueprint = Blueprint(EXTENSION, __name__, template_folder="templates")
-    for name in NAMES:
+    for name in names:
         blueprint.add_url_rule(
             f"/{name}",
             endpoint=name.replace(".", "_") or "page",

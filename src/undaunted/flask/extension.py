@@ -70,7 +70,8 @@ class Undaunted:
         requests.attach(app)
         if Exhausted not in app.error_handler_spec[None][None]:  # the application's own goes before
             app.register_error_handler(Exhausted, unavailable.answer)
-        app.register_blueprint(blueprint.make(), url_prefix=self._url_prefix)
+        addresses = blueprint.make() if self._url_prefix is not None else blueprint.make(())
+        app.register_blueprint(addresses, url_prefix=self._url_prefix)
         app.cli.add_command(cli.group_of(app))
 
 

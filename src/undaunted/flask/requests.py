@@ -70,16 +70,16 @@ def _begin() -> None:
 def _remember(response: Response) -> Response:
     scope: RequestScope | None = request.environ.get(_SCOPE)
     web = state_of(current_app).web
-    if scope is None or web.read_your_writes not in ("cookie", "session"):
-        return response
-    tokens = scope.tokens()
-    if not tokens or tokens == request.environ[_CAME]:
-        return response
-    if web.read_your_writes == "session":
-        if not isinstance(session, NullSession):
+    tokens = scope.tokens() if scope is not None else {}
+    if tokens and tokens != request.environ[_CAME]:
+        if web.read_your_writes == "cookie":
+            _set_cookie(response, web, tokens)
+        elif web.read_your_writes == "session" and not isinstance(session, NullSession):
             session[_IN_SESSION] = tokens
-    else:
-        _set_cookie(response, web, tokens)
+    if (
+        response.is_streamed
+    ):  # its body may take as long as its reader does; Flask's versions differ in when they tear down
+        _end(None)
     return response
 
 
