@@ -80,8 +80,9 @@ def _default(info: Info) -> str:
         return f"`{str(info.default).lower()}`"
     if isinstance(info.default, str):
         return info.default
-    if isinstance(info.default, tuple):
-        return ", ".join(f"`{one}`" for one in cast("tuple[object, ...]", info.default))
+    default = info.default
+    if isinstance(default, tuple):
+        return ", ".join(f"`{one}`" for one in cast("tuple[object, ...]", default))
     return f"`{info.default:g}`" if isinstance(info.default, (int, float)) else "none"
 
 

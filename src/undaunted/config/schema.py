@@ -162,6 +162,15 @@ class Settings(Section):
             policy = level.over(policy)
         return policy
 
+    def deadline_of(self, profile: str) -> float:
+        """Return the seconds that a profile gives to everything within it together, such as a whole request.
+
+        Raises:
+            ConfigurationError: There is no such profile.
+        """
+        own = self._profile(profile).retry.deadline
+        return own or self.retry.deadline or Policy().deadline_s
+
     def budget_for(self, cluster: str | ClusterSettings) -> BudgetPolicy:
         """Return the budget of a cluster: defaults < `budget` < the cluster's."""
         return self.cluster(cluster).budget.over(self.budget.over(BudgetPolicy()))

@@ -21,7 +21,7 @@ __all__ = ["Public", "ReadYourWrites", "WebSettings"]
 Public = Literal["live", "ready", "status", "metrics", "page"]
 ReadYourWrites = Literal["cookie", "session", "request", "off"]
 
-_PUBLIC: Choice[Public] = Choice(get_args(Public))
+_PUBLIC: Choice[Public] = Choice(cast("tuple[Public, ...]", get_args(Public)))
 _READ_YOUR_WRITES: Choice[ReadYourWrites] = Choice(get_args(ReadYourWrites))
 
 _COOKIE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -37,8 +37,11 @@ class _Publics(Shape[tuple[Public, ...]]):
             reader.problem(at, f"expected a {self.kind}; found {found(value)}.")
             return None
         given = cast("list[object]", value)
-        read = [_PUBLIC.read(one, (*at[:-1], f"{at[-1]}[{i}]"), reader) for i, one in enumerate(given)]
-        return tuple(dict.fromkeys(one for one in read if one is not None))
+        read: list[Public | None] = [
+            _PUBLIC.read(one, (*at[:-1], f"{at[-1]}[{i}]"), reader) for i, one in enumerate(given)
+        ]
+        kept: dict[Public, None] = dict.fromkeys(one for one in read if one is not None)
+        return tuple(kept)
 
 
 class _Patterns(Shape[Mapping[str, str]]):

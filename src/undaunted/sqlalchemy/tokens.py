@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LAST",
     "Commit",
+    "Shared",
     "Token",
     "await_token",
     "note_commit",
@@ -88,6 +89,13 @@ class Commit:
         self.token: Token | None = None
         self._cluster: ReferenceType[Cluster] | None = None
 
+    @classmethod
+    def at(cls, token: Token, cluster: ReferenceType[Cluster]) -> Commit:
+        """One of an earlier request, or of another process, of which the position is known."""
+        commit = cls(time.monotonic())
+        commit.token, commit._cluster = token, cluster
+        return commit
+
     def position(self, cluster: Cluster) -> Token | None:
         """A position behind it; None while none is known, so that only the primary will do."""
         if self.token is None or self._cluster is None or self._cluster() is not cluster:  # other settings since then
@@ -95,18 +103,18 @@ class Commit:
         return self.token
 
 
-class _Shared(dict[str, Commit]):
-    """The commits of everything that runs within one `reading_own_writes`."""
+class Shared(dict[str, Commit]):
+    """The commits of everything that runs within one `reading_own_writes`, or one request."""
 
 
-LAST: ContextVar[Mapping[str, Commit]] = ContextVar("undaunted_sqlalchemy_commits", default={})  # noqa: B039  # only a `_Shared` is written to
+LAST: ContextVar[Mapping[str, Commit]] = ContextVar("undaunted_sqlalchemy_commits", default={})  # noqa: B039  # only a `Shared` is written to
 
 
 def note_commit(cluster: str) -> Commit:
     """Note that this thread or task has just committed something on a cluster, or may have."""
     commit = Commit(time.monotonic())
     last = LAST.get()
-    if isinstance(last, _Shared):
+    if isinstance(last, Shared):
         last[cluster] = commit
     else:
         LAST.set({**last, cluster: commit})
@@ -122,7 +130,7 @@ def reading_own_writes() -> Generator[None]:
     thread pools do; they must inherit its context, as all of these do. What was committed before counts as well.
     """
     before = LAST.get()
-    LAST.set(_Shared(before))
+    LAST.set(Shared(before))
     try:
         yield
     finally:

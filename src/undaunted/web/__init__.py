@@ -6,7 +6,7 @@ cluster of its kind is configured.
 
 from undaunted.web.cookies import dump, load
 from undaunted.web.failures import Failure, failure_of
-from undaunted.web.routes import NAMES, Answer, answer
+from undaunted.web.routes import NAMES, Answer, answer, is_public
 from undaunted.web.scope import RequestScope
 
-__all__ = ["NAMES", "Answer", "Failure", "RequestScope", "answer", "dump", "failure_of", "load"]
+__all__ = ["NAMES", "Answer", "Failure", "RequestScope", "answer", "dump", "failure_of", "is_public", "load"]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from undaunted.errors import Exhausted, OutcomeUnknown
 from undaunted.registry import REGISTRY
+
+if TYPE_CHECKING:
+    from undaunted.config.web import WebSettings
 
 __all__ = ["Failure", "failure_of"]
 
@@ -28,8 +32,12 @@ class Failure:
     status: int = 503
 
 
-def failure_of(error: BaseException) -> Failure | None:
+def failure_of(error: BaseException, web: WebSettings | None = None) -> Failure | None:
     """Say what to answer when a request has ended with this error.
+
+    Args:
+        error: What the request has ended with.
+        web: The section ``[web]`` of the application; None means that of this process.
 
     Returns:
         The answer for `NoNodeAvailable`, `DeadlineExceeded` and `BudgetExhausted`. None for everything else, which
@@ -38,7 +46,7 @@ def failure_of(error: BaseException) -> Failure | None:
     """
     if isinstance(error, OutcomeUnknown) or not isinstance(error, Exhausted):
         return None
-    after_s = max(1, math.ceil(REGISTRY.loaded.settings.web.retry_after))
+    after_s = max(1, math.ceil((web or REGISTRY.loaded.settings.web).retry_after))
     plural = "second" if after_s == 1 else "seconds"
     return Failure(
         retry_after_s=after_s,

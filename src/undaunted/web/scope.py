@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from undaunted.config.sections import ProfileSettings
 from undaunted.engine.context import options
 from undaunted.registry import REGISTRY
 
@@ -13,19 +16,33 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from undaunted.config import Settings
     from undaunted.config.web import WebSettings
+    from undaunted.sqlalchemy.carried import Carried
 
 __all__ = ["RequestScope"]
+
+_LEAST_S = 0.001
+"""A deadline that has passed already: calls are refused at once."""
 
 
 class RequestScope:
     """Everything that holds for one request, as a ``with`` block around it; the same in sync and in async code.
 
+    The profile's deadline is the request's, for all its calls together. Whatever else that profile sets holds for each
+    of them, over what their models and clusters say, as `undaunted.options` does.
+
     Args:
         settings: The section ``[web]``.
         path: The path of the request's URL, which chooses the profile.
         profile: A profile that was chosen otherwise, as by a decorator.
-        tokens: What `tokens` gave for the visitor's last request. Others than those are ignored.
+        tokens: What `tokens` gave for the visitor's last request. What is no token is left out.
+
+    Attributes:
+        profile: The profile's name.
+
+    Raises:
+        ConfigurationError: There is no such profile.
     """
 
     def __init__(
@@ -36,27 +53,63 @@ class RequestScope:
         profile: str | None = None,
         tokens: Mapping[str, str] | None = None,
     ) -> None:
+        everything = REGISTRY.loaded.settings
         self.profile = profile or settings.profile_of(path)
-        self._tokens = dict(tokens or {})
-        retry = REGISTRY.loaded.settings.profiles[self.profile].retry
-        self._options = options(deadline=retry.deadline)
+        self._began_s = time.monotonic()
+        self._options = _options(everything, self.profile, began_s=self._began_s)
+        self._carried: Carried | None = None
+        if settings.read_your_writes != "off" and _has_tokens(everything):
+            from undaunted.sqlalchemy.carried import Carried  # noqa: PLC0415  # not where there is no such cluster
+
+            self._carried = Carried(tokens if settings.read_your_writes != "request" else None)
 
     def __enter__(self) -> Self:
         self._options.__enter__()
+        if self._carried is not None:
+            self._carried.enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._carried is not None:
+            self._carried.leave()
         self._options.__exit__(kind, error, traceback)
 
-    def tokens(self) -> dict[str, str]:
-        """What the visitor's next request must not be behind, for each cluster that has tokens.
+    def change(self, profile: str) -> None:
+        """Take another profile from here on, within the block; its deadline counts from the request's start, too.
 
-        Ask within the block or behind it; waits for a moment where the request has just written.
+        Args:
+            profile: The profile's name.
+
+        Raises:
+            ConfigurationError: There is no such profile.
         """
-        return self._tokens
+        chosen = _options(REGISTRY.loaded.settings, profile, began_s=self._began_s)
+        self._options.__exit__(None, None, None)
+        self.profile, self._options = profile, chosen
+        chosen.__enter__()
+
+    def tokens(self) -> dict[str, str]:
+        """What the visitor's next request must not be behind, by cluster: what he brought, joined with what he wrote.
+
+        Only clusters that have replicas have any. Ask within the block or after it; it raises nothing, and waits for
+        some milliseconds where the request has just committed.
+        """
+        return {} if self._carried is None else self._carried.written()
 
     async def tokens_async(self) -> dict[str, str]:
         """The same without blocking the event loop."""
-        return self._tokens
+        return {} if self._carried is None else await self._carried.written_async()
+
+
+def _options(settings: Settings, profile: str, *, began_s: float) -> options:
+    deadline_s = max(_LEAST_S, settings.deadline_of(profile) - (time.monotonic() - began_s))
+    chosen = settings.profiles[profile]
+    others = replace(chosen, retry=replace(chosen.retry, deadline=None))
+    # Naming a profile lays it over what a model says of itself: only where it says anything but the deadline.
+    return options(deadline=deadline_s, profile=profile if others != ProfileSettings() else None)
+
+
+def _has_tokens(settings: Settings) -> bool:
+    return any(cluster.backend == "sqlalchemy" for cluster in settings.clusters.values())
