@@ -76,9 +76,7 @@ def _remember(response: Response) -> Response:
             _set_cookie(response, web, tokens)
         elif web.read_your_writes == "session" and not isinstance(session, NullSession):
             session[_IN_SESSION] = tokens
-    if (
-        response.is_streamed
-    ):  # its body may take as long as its reader does; Flask's versions differ in when they tear down
+    if response.is_streamed:  # its body may take as long as its reader does; versions of Flask differ here
         _end(None)
     return response
 
