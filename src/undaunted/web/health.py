@@ -121,7 +121,8 @@ def overall(verdicts: Mapping[str, Verdict]) -> State:
         "degraded" if verdict.state == "down" and not verdict.is_required else verdict.state
         for verdict in verdicts.values()
     }
-    return next((state for state in _WORST_FIRST if state in states), "ok")
+    found: State = next((state for state in _WORST_FIRST if state in states), "ok")
+    return found
 
 
 def watch(*, at_most_s: float) -> dict[str, Any]:
