@@ -18,6 +18,7 @@ from undaunted.sqlalchemy.diagnosis import refusal
 from undaunted.sqlalchemy.errors import NoNodeAvailable
 from undaunted.sqlalchemy.interrupted import AsyncConnection, Connection
 from undaunted.sqlalchemy.links import KEY, Link
+from undaunted.sqlalchemy.turns import Turns
 from undaunted.sqlalchemy.urls import libpq_parameters, node_url, place_of
 from undaunted.sqlalchemy.wire import Refused, Silent, Wire
 
@@ -86,6 +87,7 @@ class Connector:
     def begin_anew(self) -> None:
         """Forget everything, with fresh locks: at the start, and in a forked child."""
         self._lock = threading.Lock()
+        self._turns = Turns()
         self._under_way: dict[str, set[Callable[[], None]]] = {}
         self._reasons: dict[str, tuple[float, str | None]] = {}
 
@@ -95,6 +97,11 @@ class Connector:
             waiting = tuple(self._under_way.get(address, ()))
         for tell in waiting:
             tell()
+
+    def is_busy(self, address: str | None) -> bool:
+        """Whether as many as may are just connecting to a node, or with None to the one that takes writes."""
+        node = address or self._watch.primary
+        return node is not None and self._turns.are_taken(node)
 
     # -- threads -------------------------------------------------------------------------------
 
@@ -116,7 +123,10 @@ class Connector:
             if failed == node:
                 self._look_into(node, self._reason(node, ends_s), is_only=address is None)
             try:
-                return self._open(dialect, record, node, ends_s, for_writes=address is None)
+                with self._turns.wait(node, at_most_s=ends_s - time.monotonic()):
+                    if self._place(address, ends_s) != node:
+                        continue  # lost while the turn was waited for
+                    return self._open(dialect, record, node, ends_s, for_writes=address is None)
             except Unmade:
                 failed = node
                 self._suspect(node)
@@ -168,7 +178,10 @@ class Connector:
                     code = await asyncio.to_thread(self._reason, node, ends_s)
                     self._look_into(node, code, is_only=address is None)
                 try:
-                    return await self._open_async(dialect, record, node, ends_s, for_writes=address is None)
+                    async with self._turns.wait_async(node, at_most_s=ends_s - time.monotonic()):
+                        if self._place(address, ends_s) != node:
+                            continue
+                        return await self._open_async(dialect, record, node, ends_s, for_writes=address is None)
                 except Unmade:
                     failed = node
                     self._suspect(node)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
 from undaunted.errors import ConfigurationError, Problem
-from undaunted.sqlalchemy.pools import AsyncPool, Pool
+from undaunted.sqlalchemy.pools import AsyncPool, Pool, patient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,8 @@ class Maker:
         def creator(connection_record: Any) -> Any:
             return connector.connect(made.dialect, connection_record, place)
 
-        made: sa.Engine = self._made(sa.create_engine, self._url, {**self._pool(Pool), "creator": creator})
+        kind = patient(Pool, lambda: connector.is_busy(place))
+        made: sa.Engine = self._made(sa.create_engine, self._url, {**self._pool(kind), "creator": creator})
         self._listeners.attach(made)
         return made
 
@@ -81,7 +82,8 @@ class Maker:
 
             return dialect.loaded_dbapi.connect(async_creator_fn=connect)
 
-        made: AsyncEngine = self._made(create_async_engine, self._url, {**self._pool(AsyncPool), "creator": creator})
+        kind = patient(AsyncPool, lambda: connector.is_busy(place))
+        made: AsyncEngine = self._made(create_async_engine, self._url, {**self._pool(kind), "creator": creator})
         self._listeners.attach(made.sync_engine)
         return made
 

@@ -1,31 +1,86 @@
-"""SQLAlchemy's own pools, but for one thing: a call's deadline bounds its wait for a connection, too."""
+"""SQLAlchemy's own pools, but for two things.
+
+A call's deadline bounds its wait for a connection, too. And where a new connection could not be begun at once, since
+others are being made to the same node, the first that is given back will do as well.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.util import queue
 
 from undaunted.sqlalchemy.deadlines import remaining_here_s
+from undaunted.sqlalchemy.turns import PATIENCE_S
 
-__all__ = ["AsyncPool", "Pool"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["AsyncPool", "Pool", "patient"]
 
 _FOR_EVER_S = 86400.0
+_LOOK_S = 0.005
+"""Who waits for a connection to be given back looks this often whether a new one may be begun."""
+
+P = TypeVar("P", bound=QueuePool)
+
+
+def _never() -> bool:
+    return False
 
 
 class _Queue(queue.Queue[Any]):
+    def __init__(self, maxsize: int = 0, use_lifo: bool = False, *, is_busy: Callable[[], bool] = _never) -> None:  # noqa: FBT001, FBT002  # as SQLAlchemy calls it
+        super().__init__(maxsize, use_lifo)
+        self._is_busy = is_busy
+
     def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002  # as SQLAlchemy calls it
-        return super().get(block, _bounded_s(timeout) if block else timeout)
+        if block:
+            return super().get(block, _bounded_s(timeout))
+        try:
+            return super().get(block)
+        except queue.Empty:
+            if not self._is_busy():
+                raise
+        return _given_back(super().get, self._is_busy)
 
 
 class _AsyncQueue(queue.AsyncAdaptedQueue[Any]):
+    def __init__(self, maxsize: int = 0, use_lifo: bool = False, *, is_busy: Callable[[], bool] = _never) -> None:  # noqa: FBT001, FBT002  # as SQLAlchemy calls it
+        super().__init__(maxsize, use_lifo)
+        self._is_busy = is_busy
+
     def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: FBT001, FBT002  # as SQLAlchemy calls it
-        return super().get(block, _bounded_s(timeout) if block else timeout)
+        if block:
+            return super().get(block, _bounded_s(timeout))
+        try:
+            return super().get(block)
+        except queue.Empty:
+            if not self._is_busy():
+                raise
+        return _given_back(super().get, self._is_busy)
 
 
 def _bounded_s(timeout_s: float | None) -> float:
     return remaining_here_s(_FOR_EVER_S if timeout_s is None else timeout_s)
+
+
+def _given_back(get: Callable[[bool, float], Any], is_busy: Callable[[], bool]) -> Any:
+    """A connection that somebody gives back.
+
+    Raises:
+        queue.Empty: There was none while others were being made; now one may be begun.
+    """
+    ends_s = time.monotonic() + remaining_here_s(PATIENCE_S)
+    while True:
+        try:
+            return get(True, _LOOK_S)  # as SQLAlchemy calls it
+        except queue.Empty:
+            if not is_busy() or time.monotonic() >= ends_s:
+                raise
 
 
 class Pool(QueuePool):
@@ -38,3 +93,14 @@ class AsyncPool(AsyncAdaptedQueuePool):
     """Connections for tasks."""
 
     _queue_class = _AsyncQueue
+
+
+def patient(kind: type[P], is_busy: Callable[[], bool]) -> type[P]:
+    """The same kind of pool for one engine, that knows when connections to its node are being made.
+
+    Args:
+        kind: One of the two above.
+        is_busy: Whether no further one could be begun now.
+    """
+    made: Any = functools.partial(vars(kind)["_queue_class"], is_busy=is_busy)
+    return type(kind.__name__, (kind,), {"_queue_class": made})
