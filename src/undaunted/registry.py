@@ -99,6 +99,19 @@ class Registry:
             self._open_all(replace(self._loaded, settings=union, origins=origins), new)
         return loaded.settings
 
+    def take(self, loaded: Loaded) -> None:
+        """Register the clusters of settings that have been read already, in the place of what is there.
+
+        For whoever changes settings beneath all their sources, as a run of tests does that must never meet a real
+        database.
+
+        Raises:
+            ConfigurationError: A driver is missing, or refuses the settings. Nothing is registered any more then.
+        """
+        with self._lock:
+            self.close()
+            self._open_all(loaded, loaded.settings.clusters)
+
     def _open_all(self, loaded: Loaded, names: Iterable[str]) -> None:
         """Take these settings and open these clusters of them, or, when one cannot be opened, leave all as it was."""
         before, self._loaded, opened = self._loaded, loaded, list[str]()
