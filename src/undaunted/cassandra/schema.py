@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from undaunted.cassandra.progress import Outcome
 
-__all__ = ["SyncError", "sync"]
+__all__ = ["SyncError", "defined", "sync"]
 
 _STEP_S = 60.0
 """How long one table or type may take, nodes that come to agree included; an earlier deadline of the caller holds."""
@@ -150,7 +150,7 @@ def _chosen(models: Iterable[type] | None, names: list[str] | None) -> Iterator[
             raise ConfigurationError(f"cluster {name!r} is not of Cassandra; sync makes tables there only.")
     if names is None:
         directory().knows("")  # reads the settings where nobody has, so that untouched models find their clusters
-    given: list[Any] = list(_defined(cqlengine.Model)) if models is None else list(dict.fromkeys(models))
+    given: list[Any] = list(defined(cqlengine.Model)) if models is None else list(dict.fromkeys(models))
     for model in given:
         _check(model)
         try:
@@ -168,7 +168,7 @@ def _chosen(models: Iterable[type] | None, names: list[str] | None) -> Iterator[
             yield model, cluster
 
 
-def _defined(base: Any) -> Iterator[Any]:
+def defined(base: Any) -> Iterator[Any]:
     """Every model that is defined now and not abstract, bases first, each once."""
     seen: dict[Any, None] = {}
     waiting = list(base.__subclasses__())
