@@ -1,0 +1,86 @@
+"""The views: health and status, and what a visitor is told when a database cannot serve his request now."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from django.http import HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.template import TemplateDoesNotExist
+from django.template.loader import render_to_string
+from django.utils.html import format_html
+
+from undaunted.web import answer, is_public
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    from undaunted.web import Failure
+
+__all__ = ["TEMPLATE", "show", "unavailable"]
+
+_LOG = logging.getLogger("undaunted.django")
+
+TEMPLATE = "undaunted/503.html"
+"""The template that an application may override. It is given ``failure`` and no request, so no context processor runs:
+one of them may want the very database that is gone."""
+
+_BARE = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><h1>{title}</h1><p>{detail}</p></html>'
+)
+
+
+def show(request: HttpRequest, *, name: str) -> HttpResponse:
+    """Health, status, metrics and the page, by their name."""
+    if request.method not in ("GET", "HEAD"):
+        return HttpResponseNotAllowed(["GET", "HEAD"])
+    base = request.path.removesuffix(name)
+    found = answer(name, is_staff=_is_staff(request, name), base=base)
+    body = b"" if request.method == "HEAD" else found.body
+    response = HttpResponse(body, content_type=found.content_type, status=found.status, headers=dict(found.headers))
+    response["Content-Length"] = str(len(found.body))
+    return response
+
+
+show.login_required = False  # type: ignore[attr-defined]  # Django's LoginRequiredMiddleware leaves a probe alone then
+
+
+def _is_staff(request: HttpRequest, name: str) -> bool:
+    """Whether the caller may see everything; nobody is looked up for what everybody may see.
+
+    A load balancer's question must not wait for the database of the users.
+    """
+    if is_public(name):
+        return False
+    user: Any = getattr(request, "user", None)
+    return bool(user is not None and user.is_active and user.is_staff)
+
+
+def unavailable(request: HttpRequest, failure: Failure) -> HttpResponse:
+    """Say: not now, try again; in JSON to whoever asks for that and not for HTML."""
+    response: HttpResponse
+    if _wants_json(request):
+        response = JsonResponse(
+            {"title": failure.title, "detail": failure.detail, "retry_after_s": failure.retry_after_s}
+        )
+    else:
+        response = HttpResponse(_page(failure))
+    response.status_code = failure.status
+    response["Retry-After"] = str(failure.retry_after_s)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def _page(failure: Failure) -> str:
+    try:
+        return render_to_string(TEMPLATE, {"failure": failure})
+    except TemplateDoesNotExist:
+        pass  # no engine looks into the folders of apps
+    except Exception:  # noqa: BLE001  # whatever an application's template does, its visitor is told
+        _LOG.exception("the template %s fails; the built-in page is shown in its place", TEMPLATE)
+    return format_html(_BARE, title=failure.title, detail=failure.detail)
+
+
+def _wants_json(request: HttpRequest) -> bool:
+    accepted = request.headers.get("Accept", "")
+    return "json" in accepted and "text/html" not in accepted
