@@ -35,10 +35,9 @@ def buy(customer: uuid.UUID, number: uuid.UUID) -> Order | None:
     order = parts.orders.find(customer, number)
     if order is None:
         lines = cart_of(customer)
-        if not lines:
-            return None
-        parts.orders.place(Order(number=number, customer=customer, lines=lines))
-        order = parts.orders.find(customer, number)  # as it is kept, in case that the other press was quicker
+        if lines:
+            parts.orders.place(Order(number=number, customer=customer, lines=lines))
+        order = parts.orders.find(customer, number)  # as it is kept: the other press may have been quicker
     return None if order is None else pay(order)
 
 
