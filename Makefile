@@ -43,7 +43,7 @@ test: test-unit test-integration ## All tests, on real servers
 # --- the tests in parts -----------------------------------------------------------------------------------------------
 
 .PHONY: test-unit
-test-unit: $(VENV)/test ## Tests without node faults: unit, contract, docs (ARGS='-k name')
+test-unit: $(VENV)/test $(VENV)/browser ## Tests without node faults: unit, contract, docs (ARGS='-k name')
 	$(PYTEST) --ignore=tests/integration --timeout=120 --numprocesses=2 $(ARGS)
 
 # Most of these wait, for elections and for servers that start: so several run side by side, each worker on clusters of
@@ -51,7 +51,7 @@ test-unit: $(VENV)/test ## Tests without node faults: unit, contract, docs (ARGS
 # nodes take both cores and share one cluster. Pytest's status 2 is Ctrl-C; 5 is that nothing was chosen, which `-k` may
 # do to some parts, not to all.
 .PHONY: test-integration
-test-integration: $(VENV)/test ## Tests that make the nodes of real clusters fail (WORKERS=3 of them at a time)
+test-integration: $(VENV)/test $(VENV)/browser ## Tests that make the nodes of real clusters fail (WORKERS=3 of them at a time)
 	@status=5; \
 	part() { \
 		$(INTEGRATION) "$$@" $(ARGS); said=$$?; \
@@ -135,6 +135,10 @@ $(VENV)/test: $(VENV)/run
 	@echo "Installing what the tests need"
 	@$(PIP) install --require-hashes -r requirements/test.txt
 	@touch $@
+
+# A test in a browser that finds none says so: in CI that is a failure, elsewhere a skip.
+$(VENV)/browser: $(VENV)/python
+	-@tools/find-browser >$@
 
 $(VENV)/check: $(VENV)/test
 	@echo "Installing what the checks need"
