@@ -29,7 +29,7 @@ State = Literal["ok", "degraded", "down", "unknown"]
 _FIRST_SIGHT_S = 5.0
 """After which a cluster of which no node was ever heard is down: as long as connecting to it may take."""
 _LOOK_S = 0.01
-_WORST_FIRST: tuple[State, ...] = ("down", "degraded", "unknown", "ok")
+_WORST_FIRST: tuple[State, ...] = ("down", "degraded", "ok", "unknown")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ def is_ready(verdicts: Mapping[str, Verdict]) -> bool:
 
 
 def overall(verdicts: Mapping[str, Verdict]) -> State:
-    """The worst of all; an optional cluster that is down only degrades. ``unknown`` counts where nothing is worse."""
+    """The worst of all; an optional cluster that is down only degrades. ``unknown`` where nothing is known."""
     states: set[State] = {
         "degraded" if verdict.state == "down" and not verdict.is_required else verdict.state
         for verdict in verdicts.values()

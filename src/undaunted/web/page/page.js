@@ -18,6 +18,7 @@
   const events = new Map();     // key -> event
   const cards = new Map();      // cluster -> what is shown of it
   let isPaused = false;
+  let isAsking = false;
   let timer = 0;
   let answered = 0;
   let trouble = "";
@@ -37,12 +38,7 @@
 
   const ago = (at, now) => (now - at < 1 ? "just now" : `${span(now - at)} ago`);
 
-  const HEADLINES = {
-    ok: "Everything answers.",
-    degraded: "Working, with something missing.",
-    down: "A required database is down.",
-    unknown: "Looking at the clusters …",
-  };
+  const HEADLINES = { ok: "Everything answers.", unknown: "Looking at the clusters …" };
 
   // Each: the filter, the tone, and the sentence.
   const SENTENCES = {
@@ -170,9 +166,10 @@
   function headline(all, state) {
     const bad = [...all].filter(([, cluster]) => cluster.state === "down" || cluster.state === "degraded");
     if (!bad.length) return HEADLINES[state];
-    const [name, cluster] = bad.find(([, each]) => each.state === "down") || bad[0];
-    const rest = bad.length > 1 ? ` And ${plural(bad.length - 1, "more cluster")}.` : "";
-    return `${state === "down" ? "" : "Working. "}${name}: ${cluster.reason}.${rest}`;
+    const [name, cluster] = bad.find(([, each]) => each.state === "down" && each.required) || bad[0];
+    const others = bad.length - 1;
+    if (state === "down") return `${name} is down: ${cluster.reason}.${others ? ` ${plural(others, "more cluster")} in trouble.` : ""}`;
+    return others ? `Working, with ${bad.length} of ${plural(all.size, "cluster")} in trouble.` : `Working. ${name}: ${cluster.reason}.`;
   }
 
   function showCluster(name, cluster, now) {
@@ -264,7 +261,7 @@
   function asItem(line) {
     const item = made("li", line.tone, "");
     const at = new Date(line.at * 1000);
-    const time = made("time", "", at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" }));
+    const time = made("time", "", at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }));
     time.dateTime = at.toISOString();
     const dot = made("span", "dot", "");
     dot.setAttribute("aria-hidden", "true");
@@ -286,8 +283,9 @@
 
   async function ask() {
     clearTimeout(timer);
-    if (isPaused || document.hidden) return;
+    if (isPaused || document.hidden || isAsking) return;
     let state = "unknown";
+    isAsking = true;
     try {
       const answer = await fetch(address, {
         cache: "no-store", credentials: "same-origin", redirect: "manual",
@@ -301,6 +299,7 @@
     } catch (error) {
       trouble = error.name === "TimeoutError" || error.name === "TypeError" ? "the application does not answer" : error.message;
     }
+    isAsking = false;
     showFreshness();
     clearTimeout(timer);
     timer = setTimeout(ask, state === "ok" ? CALM_MS : BUSY_MS);
