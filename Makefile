@@ -136,7 +136,7 @@ $(VENV)/test: $(VENV)/run
 	@$(PIP) install --require-hashes -r requirements/test.txt
 	@touch $@
 
-# A test in a browser that finds none says so: in CI that is a failure, elsewhere a skip.
+# Where it finds none, it says so, and the tests in a browser fail and say it again; the others run all the same.
 $(VENV)/browser: $(VENV)/python
 	-@tools/find-browser >$@
 
