@@ -2,66 +2,59 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from undaunted.cli.backends import NODES_CAN_BE_ASKED, NODES_CAN_ONLY_BE_CHECKED, part
-from undaunted.cli.group import source_of
+from undaunted.cli.exits import DEGRADED, WRONG_SETTINGS
+from undaunted.cli.options import as_json, in_file, ours, some_clusters, source_of
+from undaunted.cli.terminal import step, tell_json, tell_problem
 from undaunted.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
     from undaunted.config import ClusterSettings
 
-__all__ = ["check"]
-
-DEGRADED, WRONG_SETTINGS = 1, 3
+__all__ = ["check", "problems_of"]
 
 
-@click.command()
-@click.argument("clusters", nargs=-1)
-@click.option("--file", type=click.Path(), help="The settings file; else it is looked for.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check(*, clusters: tuple[str, ...], file: str | None, as_json: bool) -> None:
-    r"""Check the settings, and ask every node of CLUSTERS (default: all) whether it is what they say.
+@ours(example="check orders")
+@some_clusters
+@in_file
+@as_json
+@click.pass_context
+def check(ctx: click.Context, *, clusters: tuple[str, ...], file: str | None, as_json: bool) -> None:
+    """Check the settings, and ask every node of the CLUSTERs (default: all) whether it is what they say.
 
     Changes nothing. Exits with 0 when all is well, 1 when a node or a login is not, 3 when the settings are wrong.
-
-    \b
-    Example: undaunted check orders
     """
+    source = source_of(ctx)
     try:
-        chosen = _chosen(clusters, file)
-        problems = [problem for cluster in chosen for problem in _problems_of(cluster)]
+        chosen = source.chosen(source.load(file), clusters)
+        problems = [problem for cluster in chosen for problem in problems_of(cluster)]
     except ConfigurationError as error:
-        _tell(list(error.problems) or [Problem("", str(error))], as_json=as_json)
-        raise SystemExit(WRONG_SETTINGS) from None
-    _tell(problems, as_json=as_json)
+        _tell(list(error.problems) or [Problem("", str(error))], [], as_json=as_json)
+        raise click.exceptions.Exit(WRONG_SETTINGS) from None
+    _tell(problems, chosen, as_json=as_json)
     if problems:
-        raise SystemExit(DEGRADED)
+        raise click.exceptions.Exit(DEGRADED)
     if not as_json:
         click.echo(f"{len(chosen)} cluster{'s' if len(chosen) > 1 else ''} checked: all is well.")
 
 
-def _chosen(names: tuple[str, ...], file: str | None) -> list[ClusterSettings]:
-    settings = source_of(click.get_current_context()).load(file).settings
-    chosen = [settings.cluster(name) for name in names] or list(settings.clusters.values())
-    if not chosen:
-        raise ConfigurationError("No cluster is configured. Add a table [clusters.NAME] to undaunted.toml.")
-    return chosen
-
-
-def _problems_of(cluster: ClusterSettings) -> list[Problem]:
+def problems_of(cluster: ClusterSettings) -> list[Problem]:
+    """Ask every node of a cluster; what is not as the settings say."""
     if cluster.backend not in {*NODES_CAN_BE_ASKED, *NODES_CAN_ONLY_BE_CHECKED}:
         return []
-    found: list[Problem] = part(cluster.backend, "check").check(cluster)
+    with step(f"asking the nodes of {cluster.name}"):
+        found: list[Problem] = part(cluster.backend, "check").check(cluster)
     return found
 
 
-def _tell(problems: list[Problem], *, as_json: bool) -> None:
+def _tell(problems: list[Problem], checked: list[ClusterSettings], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"problems": [{"path": p.path, "message": p.message} for p in problems]}, indent=2))
+        told = [{"path": problem.path, "message": problem.message} for problem in problems]
+        tell_json({"clusters": [cluster.name for cluster in checked], "problems": told})
         return
     for problem in problems:
-        click.echo(str(problem), err=True)
+        tell_problem(problem)

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
+from undaunted.cli.exits import DEGRADED, WRONG_SETTINGS
+from undaunted.cli.options import AS_JSON, source_of
 from undaunted.cli.source import Source
+from undaunted.cli.terminal import tell_json
 from undaunted.errors import ConfigurationError, UndauntedError
 
-__all__ = ["COMMANDS", "WRONG_SETTINGS", "LazyGroup", "commands", "source_of", "undaunted"]
+__all__ = ["COMMANDS", "LazyGroup", "commands", "source_of", "undaunted"]
 
 COMMANDS = ("check", "config", "lab", "provision", "status")
-
-WRONG_SETTINGS = 3
-"""Exit code of every command for settings with mistakes."""
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -37,6 +37,8 @@ class LazyGroup(click.Group):
         added = super().get_command(ctx, cmd_name)
         if added is not None or cmd_name not in self.list_commands(ctx):
             return added
+        if importlib.util.find_spec("rich") is None:  # as in an application of Flask, which has click of its own
+            raise click.ClickException("The command line needs rich: pip install 'undaunted[cli]'.")
         command: click.Command = getattr(importlib.import_module(f"undaunted.cli.{cmd_name}"), cmd_name)
         return command
 
@@ -44,11 +46,19 @@ class LazyGroup(click.Group):
         """Run the command; an error of ours is a sentence for its user and not a traceback."""
         try:
             return super().invoke(ctx)
-        except ConfigurationError as error:
-            click.echo(str(error), err=True)
-            raise click.exceptions.Exit(WRONG_SETTINGS) from None
         except UndauntedError as error:
-            raise click.ClickException(str(error)) from error
+            _refuse(ctx, error)
+
+
+def _refuse(ctx: click.Context, error: UndauntedError) -> NoReturn:
+    code = WRONG_SETTINGS if isinstance(error, ConfigurationError) else DEGRADED
+    if ctx.meta.get(AS_JSON):
+        problems = error.problems if isinstance(error, ConfigurationError) else ()
+        told = [{"path": problem.path, "message": problem.message} for problem in problems]
+        tell_json({"error": str(error), **({"problems": told} if told else {})})
+    else:
+        click.echo(str(error) if code == WRONG_SETTINGS else f"Error: {error}", err=True)
+    raise click.exceptions.Exit(code) from error
 
 
 def commands(source: Source | None = None, *, name: str = "undaunted") -> click.Group:
@@ -64,11 +74,6 @@ def commands(source: Source | None = None, *, name: str = "undaunted") -> click.
     help_text = "Keep model code working while database nodes fail."
     context = {**_HELP, "obj": source or Source()}
     return click.version_option(package_name="undaunted")(LazyGroup(name, context_settings=context, help=help_text))
-
-
-def source_of(ctx: click.Context) -> Source:
-    """Where the command that runs finds the settings."""
-    return ctx.find_object(Source) or Source()  # `obj` of a context above may be a framework's own
 
 
 undaunted = commands()

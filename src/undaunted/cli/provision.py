@@ -5,13 +5,15 @@ What is done is the backend's own, in ``undaunted.<backend>.provision.command``;
 
 from __future__ import annotations
 
-import json
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import click
 
 from undaunted.cli.backends import NODES_CAN_BE_ASKED, part
-from undaunted.cli.group import source_of
+from undaunted.cli.exits import FINE, WRONG_SETTINGS
+from undaunted.cli.options import as_json, in_file, ours, some_clusters, source_of
+from undaunted.cli.terminal import step, tell_json
 from undaunted.core.durations import seconds
 from undaunted.errors import ConfigurationError, UndauntedError
 
@@ -22,13 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["provision"]
 
-FINE = 0
 PLANNED = 1
 REFUSED = 2
-WRONG_SETTINGS = 3
 INTERRUPTED = 130
-"""Exit codes: nothing to do, or done; changes are planned and --apply was not given; something was refused, failed or
-is out of reach; the settings are wrong; Ctrl-C."""
+"""Exit codes beside those of `undaunted.cli.exits`: changes are planned and --apply was not given; something was
+refused, failed or is out of reach; Ctrl-C."""
 
 _Told = dict[str, Any]
 
@@ -56,13 +56,13 @@ class _Provisioning(Protocol):
     def told(self, step: Any) -> Mapping[str, Any]: ...
 
 
-@click.command()
-@click.argument("clusters", nargs=-1, metavar="[CLUSTER]...")
+@ours(example="provision orders --apply")
+@some_clusters
 @click.option("--apply", "is_to_apply", is_flag=True, help="Take the steps of the plan.")
 @click.option("--force", is_flag=True, help="Also take replicas away (Cassandra); a MongoDB set is never forced.")
 @click.option("--timeout", default="10m", show_default=True, help="How long one step may take, such as copying data.")
-@click.option("--file", type=click.Path(), help="The settings file; else it is looked for.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@in_file
+@as_json
 def provision(
     *, clusters: tuple[str, ...], is_to_apply: bool, force: bool, timeout: str, file: str | None, as_json: bool
 ) -> None:
@@ -117,14 +117,18 @@ def _one(
 ) -> int:
     """Plan for one cluster, and apply the plan where there is a timeout; the exit code."""
 
-    def tell(place: int, step: object) -> None:
+    def tell(place: int, one: object) -> None:
         told["applied"] = place
-        say(f"  {place + 1}/{len(told['steps'])} {step} ...")
+        line = f"{place + 1}/{len(told['steps'])} {one}"
+        shown.close()
+        say(f"  {line} ...")
+        shown.enter_context(step(line))
 
-    with part(settings.backend, "provision.command").opened(settings) as opened:
+    with part(settings.backend, "provision.command").opened(settings) as opened, ExitStack() as shown:
         provisioning: _Provisioning = opened
         try:
-            made = provisioning.plan(force=force)
+            with step(f"asking the nodes of {settings.name}"):
+                made = provisioning.plan(force=force)
             told |= _told(provisioning, made)
             for line in _lines(settings.name, provisioning, made):
                 say(line)
@@ -134,6 +138,7 @@ def _one(
         except ConfigurationError:
             raise
         except UndauntedError as error:
+            shown.close()
             told["error"] = str(error)
             say(f"{settings.name}: {error}")
             return REFUSED
@@ -183,7 +188,7 @@ def _told(provisioning: _Provisioning, made: _Plan) -> _Told:
 
 def _end(told: list[_Told], code: int, message: str | None, *, as_json: bool) -> NoReturn:
     if as_json:
-        click.echo(json.dumps({"clusters": told, "error": message, "exit_code": code}, indent=2))
+        tell_json({"clusters": told, "error": message, "exit_code": code})
     elif message is not None:
         click.echo(message, err=True)
     elif any(one["exit_code"] == PLANNED for one in told):

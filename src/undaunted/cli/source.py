@@ -10,7 +10,9 @@ from undaunted.config.loading import Loaded, load
 from undaunted.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from undaunted.config import ClusterSettings
 
 __all__ = ["Source"]
 
@@ -46,15 +48,41 @@ class Source:
         return load(file, framework=self._given(), framework_name=self.framework_name)
 
     def open(self, file: str | None = None) -> Loaded:
-        """Read the settings as `load` does, and register their clusters; connects to nothing.
+        """Read the settings as `load` does, and register their clusters, unless the framework has; connects to nothing.
 
         Raises:
             ConfigurationError: Something is wrong, or a driver is missing.
         """
         from undaunted.registry import REGISTRY  # noqa: PLC0415 - most commands open nothing
 
-        REGISTRY.configure(file, framework=self._given(), framework_name=self.framework_name)
+        if file is None:
+            REGISTRY.add(self._given(), framework_name=self.framework_name)
+        else:
+            REGISTRY.configure(file, framework=self._given(), framework_name=self.framework_name)
         return REGISTRY.loaded
+
+    def chosen(self, loaded: Loaded, names: Sequence[str] = ()) -> list[ClusterSettings]:
+        """The clusters of these names, or all.
+
+        Raises:
+            ConfigurationError: One is not there, or there is none at all; tells how to make settings.
+        """
+        settings = loaded.settings
+        found = [settings.cluster(name) for name in dict.fromkeys(names)] or list(settings.clusters.values())
+        if not found:
+            raise ConfigurationError(problems=[Problem("clusters", self.nothing_configured(loaded))])
+        return found
+
+    def nothing_configured(self, loaded: Loaded) -> str:
+        """Say that no cluster is configured, where that was looked for, and how to make settings."""
+        nowhere = "no undaunted.toml, and no pyproject.toml with [tool.undaunted], from here upwards"
+        where = loaded.file or nowhere
+        if self.framework is not _nothing:
+            where = f"{where}; nor any in {self.framework_name}"
+        return (
+            f"No cluster is configured ({where}). Add a table [clusters.NAME], or have the file made by asking a node: "
+            f"{self.program} config init orders=mongodb://HOST:27017"
+        )
 
     def _given(self) -> Mapping[str, Any] | None:
         given = self.framework()
