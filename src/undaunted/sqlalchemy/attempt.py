@@ -21,8 +21,7 @@ from undaunted.sqlalchemy.consequences import IN_FAILED_TRANSACTION, follows
 from undaunted.sqlalchemy.errors import UnusableCluster
 from undaunted.sqlalchemy.faults import is_lost, sqlstate_of
 from undaunted.sqlalchemy.free import FreeKey
-from undaunted.sqlalchemy.keys import insert_key
-from undaunted.sqlalchemy.links import KEY
+from undaunted.sqlalchemy.keys import have_key_inserted, insert_key, is_table_missing
 from undaunted.sqlalchemy.unitsessions import UnitSession
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
     from undaunted.engine.call import Call
     from undaunted.sqlalchemy.cluster import Cluster
-    from undaunted.sqlalchemy.links import Link
     from undaunted.sqlalchemy.unit import Terms, Unit
     from undaunted.sqlalchemy.unitsessions import AsyncUnitSession
 
@@ -105,7 +103,7 @@ class Attempt:
         unit.is_handed_over = False
         if unit.runs > 1:
             unit.memory.restore()
-        if unit.has_key_row or unit.terms.isolation is not None:
+        if unit.terms.isolation is not None or not unit.is_key_with_statement:
             options = {} if unit.terms.isolation is None else {"isolation_level": unit.terms.isolation}
             session.connection(execution_options=options)
 
@@ -128,11 +126,11 @@ class Attempt:
         self._connection = connection
         if self.free is not None:
             self.free.begun(connection)
-        if unit.has_key_row:
-            position = insert_key(connection, unit.table, unit.key)
-            link: Link | None = connection.info.get(KEY)
-            if link is not None:
-                link.written_at = position
+        if unit.has_key_row and not (
+            unit.is_key_with_statement and have_key_inserted(connection, unit.table, unit.key)
+        ):
+            insert_key(connection, unit.table, unit.key)
+            cluster.key_tables.add(unit.table.fullname)
 
     def enter(self) -> None:
         """From here on the function runs, and units within it belong to this one."""
@@ -211,6 +209,8 @@ class Attempt:
             return
         if sqlstate_of(error) != IN_FAILED_TRANSACTION:
             self._noted = error
+            if is_table_missing(error):  # which may be that of the keys, and the next unit is to say so
+                self.unit.cluster.key_tables.discard(self.unit.table.fullname)
 
     def meaning_of(self, error: Exception) -> Exception:
         """The error to judge: where the function met one of the database's and raised its own, that of the database.

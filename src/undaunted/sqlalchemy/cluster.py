@@ -53,6 +53,7 @@ class Cluster:
         settings: Its settings.
         is_postgresql: Whether its nodes and their roles are known; else it is one database with one engine.
         is_closed: Whether it has been closed.
+        key_tables: The tables of keys that a unit of work has found there.
     """
 
     def __init__(self, context: ClusterContext) -> None:
@@ -79,6 +80,7 @@ class Cluster:
         self.is_postgresql = settings.is_postgresql
         self._lock = threading.RLock()
         self.is_closed = False
+        self.key_tables: set[str] = set()
         self._monitors: dict[str, Monitor] | None = None
         self._engines: dict[str | None, sa.Engine] = {}
         self._async_engines: dict[str | None, AsyncEngine] = {}

@@ -1,4 +1,4 @@
-"""psycopg's connections: they begin with a statement, tell before they commit, and are left at once when interrupted.
+"""psycopg's connections: they tell before they commit, and are left at once when interrupted.
 
 What interrupts is Ctrl-C, or the cancellation of a task.
 
@@ -21,25 +21,30 @@ from psycopg import capabilities
 from psycopg.pq import TransactionStatus
 
 from undaunted.engine.call import current_call
-from undaunted.sqlalchemy import seams
 from undaunted.sqlalchemy.errors import CommitRolledBack
+from undaunted.sqlalchemy.opening import AsyncCursor, Cursor, Opening
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable, Generator
 
 __all__ = ["AsyncConnection", "Connection"]
 
 _PATIENCE_S = 0.1
 
 
-class Connection(psycopg.Connection[Any]):
+class Connection(Opening, psycopg.Connection[Any]):
     """`psycopg.Connection` that is closed when a signal interrupts what it does.
 
     Attributes:
-        before_commit: Called before each COMMIT that is sent.
+        before_commit: Called before each COMMIT that is sent, with what the server has said of its log.
     """
 
-    before_commit: Callable[[], None] | None = None
+    before_commit: Callable[[bytes | None], None] | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.cursor_factory = Cursor
+        self.undaunted_prepared = set()
 
     def commit(self) -> None:
         """As psycopg's.
@@ -47,19 +52,39 @@ class Connection(psycopg.Connection[Any]):
         Raises:
             CommitRolledBack: The server would answer with ROLLBACK.
         """
-        if self.pgconn.transaction_status == TransactionStatus.INERROR:
+        status = self.pgconn.transaction_status
+        if status == TransactionStatus.INERROR:
             # SQLAlchemy takes the transaction for ended now, as it is after a COMMIT that fails at the server.
             with contextlib.suppress(psycopg.Error):
                 self.rollback()
             raise CommitRolledBack
-        if self.before_commit is not None:
-            self.before_commit()
+        self.due = None
+        if status != TransactionStatus.IDLE and self.before_commit is not None:
+            self.before_commit(self.written_at)
+        self.written_at = None
         super().commit()
 
-    def begin_with(self, statement: bytes) -> bytes | None:
-        """Begin a transaction with a statement, in one round trip; returns the first field of its first row."""
+    def rollback(self) -> None:
+        """As psycopg's."""
+        undone = self._undone()
+        if undone is None:
+            super().rollback()
+            return
         with self.lock:
-            return self.wait(seams.begun_with(self, statement))
+            self.wait(undone)
+
+    @contextlib.contextmanager
+    def transaction(self, *args: Any, **options: Any) -> Generator[psycopg.Transaction]:
+        """As psycopg's; within a unit of work it is a savepoint from the start."""
+        if self.due is not None:
+            self.begin_with_key()
+        with super().transaction(*args, **options) as block:
+            yield block
+
+    def begin_with_key(self) -> None:
+        """Begin a transaction with the key that is due; returns behind the server's answer."""
+        with self.lock:
+            self.wait(self._start_query())
 
     def _try_cancel(self, *, timeout: float = 5.0) -> NoReturn:  # noqa: ARG002  # overrides psycopg's
         interruption = sys.exc_info()[1]
@@ -70,25 +95,50 @@ class Connection(psycopg.Connection[Any]):
         raise interruption or KeyboardInterrupt
 
 
-class AsyncConnection(psycopg.AsyncConnection[Any]):
+class AsyncConnection(Opening, psycopg.AsyncConnection[Any]):
     """`psycopg.AsyncConnection` that is closed when the task that uses it is cancelled; see `Connection`."""
 
-    before_commit: Callable[[], None] | None = None
+    before_commit: Callable[[bytes | None], None] | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.cursor_factory = AsyncCursor
+        self.undaunted_prepared = set()
 
     async def commit(self) -> None:
         """As psycopg's; see `Connection.commit`."""
-        if self.pgconn.transaction_status == TransactionStatus.INERROR:
+        status = self.pgconn.transaction_status
+        if status == TransactionStatus.INERROR:
             with contextlib.suppress(psycopg.Error):
                 await self.rollback()
             raise CommitRolledBack
-        if self.before_commit is not None:
-            self.before_commit()
+        self.due = None
+        if status != TransactionStatus.IDLE and self.before_commit is not None:
+            self.before_commit(self.written_at)
+        self.written_at = None
         await super().commit()
 
-    async def begin_with(self, statement: bytes) -> bytes | None:
-        """As `Connection.begin_with`."""
+    async def rollback(self) -> None:
+        """As psycopg's."""
+        undone = self._undone()
+        if undone is None:
+            await super().rollback()
+            return
         async with self.lock:
-            return await self.wait(seams.begun_with(self, statement))
+            await self.wait(undone)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self, *args: Any, **options: Any) -> AsyncGenerator[psycopg.AsyncTransaction]:
+        """As psycopg's; see `Connection.transaction`."""
+        if self.due is not None:
+            await self.begin_with_key()
+        async with super().transaction(*args, **options) as block:
+            yield block
+
+    async def begin_with_key(self) -> None:
+        """As `Connection.begin_with_key`."""
+        async with self.lock:
+            await self.wait(self._start_query())
 
     async def _try_cancel(self, *, timeout: float = 5.0) -> NoReturn:  # noqa: ARG002  # overrides psycopg's
         interruption = sys.exc_info()[1]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
+import zlib
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,9 +21,20 @@ from sqlalchemy.util import await_only
 from undaunted.sqlalchemy import seams
 from undaunted.sqlalchemy.errors import UnusableCluster
 from undaunted.sqlalchemy.faults import sqlstate_of
-from undaunted.sqlalchemy.sights import lsn_of
+from undaunted.sqlalchemy.opening import Due, Opening
 
-__all__ = ["TABLE", "KeyTableMissing", "KeyTaken", "fresh_key", "insert_key", "key_table", "least_key", "table_of"]
+__all__ = [
+    "TABLE",
+    "KeyTableMissing",
+    "KeyTaken",
+    "fresh_key",
+    "have_key_inserted",
+    "insert_key",
+    "is_table_missing",
+    "key_table",
+    "least_key",
+    "table_of",
+]
 
 TABLE = "undaunted_keys"
 
@@ -34,8 +46,8 @@ _RANDOM_BITS = (0xFFF << 64) | ((1 << 62) - 1)
 _UNNAMED = sa.MetaData()
 """For units of work whose target is the name of a cluster, not a class."""
 
-_TEXTS: WeakKeyDictionary[sa.Table, str] = WeakKeyDictionary()
-"""Of each table, how the statement begins that inserts a key into it."""
+_INSERTS: WeakKeyDictionary[sa.Table, tuple[bytes, bytes]] = WeakKeyDictionary()
+"""Of each table, the statement that inserts a key into it and says where PostgreSQL's log stands, and its name."""
 
 
 class KeyTableMissing(UnusableCluster, exc.ProgrammingError):
@@ -85,20 +97,18 @@ def _at(at_s: float) -> int:
     return (int(at_s * 1000) & 0xFFFF_FFFF_FFFF) << 80 | _VERSION_AND_VARIANT
 
 
-def insert_key(connection: sa.Connection, table: sa.Table, key: uuid.UUID) -> int | None:
+def insert_key(connection: sa.Connection, table: sa.Table, key: uuid.UUID) -> None:
     """Insert the key; waits while an earlier transaction with the same key is still undecided.
-
-    Returns:
-        Where PostgreSQL's log stands; None for any other database.
 
     Raises:
         KeyTaken: It is there already.
         KeyTableMissing: There is no such table.
     """
     try:
-        if hasattr(connection.connection.driver_connection, "begin_with"):  # of an engine of ours, on psycopg
-            return _insert_directly(connection, table, key)
-        connection.execute(table.insert(), {"key": key})
+        if not have_key_inserted(connection, table, key):
+            connection.execute(table.insert(), {"key": key})
+            return
+        _insert_directly(connection)
     except exc.IntegrityError as error:
         raise KeyTaken from error
     except exc.DBAPIError as error:
@@ -109,23 +119,34 @@ def insert_key(connection: sa.Connection, table: sa.Table, key: uuid.UUID) -> in
                 "Metadata of other bases gets it by undaunted.sqlalchemy.key_table(metadata)."
             ) from error
         raise
-    return None
 
 
-def _insert_directly(connection: sa.Connection, table: sa.Table, key: uuid.UUID) -> int:
-    """Together with the BEGIN, and without SQLAlchemy's way to a statement, which takes longer than the statement."""
-    text = _TEXTS.get(table)
-    if text is None:
+def have_key_inserted(connection: sa.Connection, table: sa.Table, key: uuid.UUID) -> bool:
+    """Have the transaction that begins with the next statement insert the key first, in the same message.
+
+    What comes of that comes of the statement. Returns whether it will be so, as with engines of ours on psycopg.
+    """
+    driver: Any = connection.connection.driver_connection
+    if not isinstance(driver, Opening) or not driver.is_idle:
+        return False
+    found = _INSERTS.get(table)
+    if found is None:
         name = connection.dialect.identifier_preparer.format_table(table)
-        text = _TEXTS[table] = f"INSERT INTO {name} (key) VALUES "  # noqa: S608  # the table's name, quoted
+        text = f"INSERT INTO {name} (key) VALUES ($1) RETURNING pg_current_wal_insert_lsn()".encode()  # noqa: S608  # quoted
+        found = _INSERTS[table] = text, b"undaunted_%08x" % zlib.crc32(text)
+    driver.due = Due(*found, key.bytes)
+    return True
+
+
+def _insert_directly(connection: sa.Connection) -> None:
+    """Together with the BEGIN, and without SQLAlchemy's way to a statement, which takes longer than the statement."""
     driver: Any = connection.connection.driver_connection
     try:
-        found = driver.begin_with(f"{text}('{key}') RETURNING pg_current_wal_insert_lsn()".encode())
+        begun = driver.begin_with_key()
         if connection.dialect.is_async:
-            found = await_only(found)
+            await_only(begun)
     except Exception as error:  # noqa: BLE001  # SQLAlchemy knows the driver's, and all others
         seams.fail(connection, error)
-    return lsn_of(found.decode())
 
 
 def is_table_missing(error: exc.DBAPIError) -> bool:

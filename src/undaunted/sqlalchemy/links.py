@@ -35,13 +35,12 @@ class Link:
         is_overdue: Whether it was ended because its user's deadline had passed.
         deadline_s: Until when its user may keep it (monotonic); None while nobody has it, or without a deadline.
         commit_at: Timeline and position that its last COMMIT is behind; None while nothing is under way.
-        written_at: Position at which its transaction has begun to write; None where that is not known.
         is_weakened: Whether the last COMMIT was answered although no standby had confirmed it.
     """
 
     __slots__ = (
         "__weakref__", "_ends", "_has_news", "_lock", "commit_at", "deadline_s", "epoch", "for_writes", "is_async",
-        "is_cut", "is_fresh", "is_lent", "is_overdue", "is_weakened", "node", "pgconn", "written_at",
+        "is_cut", "is_fresh", "is_lent", "is_overdue", "is_weakened", "node", "pgconn",
     )  # fmt: skip
 
     def __init__(
@@ -53,7 +52,6 @@ class Link:
         self.is_lent = self.is_cut = self.is_overdue = self.is_weakened = False
         self.deadline_s: float | None = None
         self.commit_at: Any = None
-        self.written_at: int | None = None
         self._lock = threading.Lock()
         self._ends = sockets.ends_of(pgconn.socket)
         self._has_news: Callable[[], Any] | None = None  # made when it is first asked

@@ -14,6 +14,7 @@ from undaunted.sqlalchemy.deadlines import deadline_here_s
 from undaunted.sqlalchemy.errors import DeadlineExceeded, NoNodeAvailable
 from undaunted.sqlalchemy.faults import SQLSTATES, Sign, sqlstate_of
 from undaunted.sqlalchemy.links import KEY, Link
+from undaunted.sqlalchemy.sights import lsn_of
 from undaunted.sqlalchemy.tokens import Token
 
 if TYPE_CHECKING:
@@ -113,17 +114,15 @@ class Listeners:
 
     # -- the connection's --------------------------------------------------------------------------
 
-    def _committing(self, link: Link) -> None:
+    def _committing(self, link: Link, written_at: bytes | None) -> None:
         call = CURRENT.get()
         if call is not None and call.is_running and call.guard is self._guard:
             call.sent = True
             call.node = link.node
         link.is_weakened = False
         link.commit_at = flushed = self._watch.flushed(link.node)
-        if link.written_at is not None:  # known better than by the monitor's last look
-            if flushed is not None:
-                link.commit_at = flushed[0], max(flushed[1], link.written_at)
-            link.written_at = None
+        if written_at is not None and flushed is not None:  # known better than by the monitor's last look
+            link.commit_at = flushed[0], max(flushed[1], lsn_of(written_at.decode()))
 
     def _failed(self, context: Any) -> Exception | None:
         """Look at an error; returns what is to be raised in its place, if anything."""

@@ -1,4 +1,4 @@
-"""What is used of SQLAlchemy and psycopg beneath their public names, in one place, with a test that it is there."""
+"""What is used of SQLAlchemy beneath its public names; of psycopg it is in `piped`, and looked for here."""
 
 # ruff: noqa: SLF001
 # pyright: reportPrivateUsage=false
@@ -11,47 +11,35 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import psycopg
 from psycopg import errors, generators
-from psycopg.pq import ExecStatus, TransactionStatus
 from sqlalchemy import exc
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     import sqlalchemy as sa
     from sqlalchemy import orm
 
-__all__ = ["begun_with", "fail", "leave", "missing"]
+__all__ = ["fail", "leave", "missing"]
+
+_USED: dict[Any, tuple[str, ...]] = {
+    psycopg.Connection: (
+        "_get_tx_start_command", "_start_query", "_exec_command", "_deallocate", "_rollback_gen",
+    ),
+    psycopg.Cursor: (
+        "_execute_gen", "_reset", "_convert_query", "_maybe_prepare_gen", "_get_prepared", "_execute_send",
+        "_send_prepare", "_send_query_prepared", "_check_results", "_set_results",
+    ),
+    generators: ("send", "fetch_many"),
+    errors: ("error_from_result",),
+}  # fmt: skip
 
 
 def missing() -> list[str]:
     """What this release of psycopg lacks of the names used here; nothing, where all is well."""
-    lacks = [] if hasattr(psycopg.Connection, "_get_tx_start_command") else ["Connection._get_tx_start_command"]
-    lacks += [] if inspect.isroutine(getattr(generators, "execute", None)) else ["generators.execute"]
-    return lacks + ([] if hasattr(errors, "error_from_result") else ["errors.error_from_result"])
-
-
-def begun_with(connection: Any, statement: bytes) -> Generator[Any, Any, bytes | None]:
-    """Begin a transaction, where none is open, with a first statement in the same message: one round trip for both.
-
-    A generator for the ``wait`` of psycopg's connections, as all of psycopg's own I/O is. psycopg itself sends BEGIN
-    alone, and waits for the answer.
-
-    Returns:
-        The first field of the first row, as the server wrote it.
-
-    Raises:
-        psycopg.Error: As a cursor's ``execute``.
-    """
-    pgconn = connection.pgconn
-    if pgconn.transaction_status == TransactionStatus.IDLE and not connection.autocommit:
-        statement = connection._get_tx_start_command() + b"; " + statement
-    pgconn.send_query(statement)
-    results: list[Any] = yield from generators.execute(pgconn)
-    last = results[-1]
-    if last.status == ExecStatus.FATAL_ERROR:
-        raise errors.error_from_result(last)
-    found: bytes | None = last.get_value(0, 0)
-    return found
+    return [
+        f"{owner.__name__.rpartition('.')[2]}.{name}"
+        for owner, names in _USED.items()
+        for name in names
+        if not inspect.isroutine(getattr(owner, name, None))
+    ]
 
 
 def fail(connection: sa.Connection, error: Exception) -> NoReturn:

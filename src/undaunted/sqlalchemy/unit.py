@@ -96,6 +96,15 @@ class Unit:
         return _READING if self.terms.readonly else _WRITING
 
     @property
+    def is_key_with_statement(self) -> bool:
+        """Whether the key travels with the function's first statement, so that nothing has to be done before.
+
+        That is so where nothing can come of it: in the first attempt nobody else can have the key, and the table is
+        known to be there. Later attempts must know whether the key is taken before the function runs.
+        """
+        return not self.has_key_row or (self.runs == 1 and self.table.fullname in self.cluster.key_tables)
+
+    @property
     def can_be_settled(self) -> bool:
         """Whether anything shows what became of the attempt whose COMMIT was handed over last."""
         return self.has_key_row or (self.free is not None and self.free.has_row)
