@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.http import HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.template import TemplateDoesNotExist
-from django.template.loader import render_to_string
+from django.template.loader import get_template
 from django.utils.html import format_html
 
 from undaunted.web import answer, is_public
@@ -73,11 +73,10 @@ def unavailable(request: HttpRequest, failure: Failure) -> HttpResponse:
 
 def _page(failure: Failure) -> str:
     try:
-        return render_to_string(TEMPLATE, {"failure": failure})
-    except TemplateDoesNotExist:
-        pass  # no engine looks into the folders of apps
-    except Exception:  # noqa: BLE001  # whatever an application's template does, its visitor is told
-        _LOG.exception("the template %s fails; the built-in page is shown in its place", TEMPLATE)
+        return get_template(TEMPLATE).render({"failure": failure})
+    except Exception as error:  # noqa: BLE001  # whatever an application's template does, its visitor is told
+        if not (isinstance(error, TemplateDoesNotExist) and str(error) == TEMPLATE):  # no engine looks into apps
+            _LOG.exception("the template %s fails; the built-in page is shown in its place", TEMPLATE)
     return format_html(_BARE, title=failure.title, detail=failure.detail)
 
 
