@@ -81,7 +81,7 @@ def test_no_page_fails_and_no_order_is_lost_or_doubled_while_nodes_of_all_cluste
 
 def orders_in(shop: Opened) -> dict[str, int]:
     """Every order that MongoDB has, with its total; all of them paid."""
-    with shop.labs["orders"].client(uuidRepresentation="pythonLegacy") as client:
+    with shop.labs["orders"].client(uuidRepresentation="standard") as client:
         found = list(client.shop.order.find())
         assert client.shop.cart.count_documents({"quantities": {"$ne": {}}}) == 0
     assert all(order["is_paid"] for order in found)
