@@ -36,6 +36,11 @@ class Source:
     framework: Callable[[], object] = _nothing
     framework_name: str = "framework settings"
 
+    @property
+    def elsewhere(self) -> str:
+        """Where settings come from if not from a file."""
+        return "the environment" if self.framework is _nothing else self.framework_name
+
     def load(self, file: str | None = None) -> Loaded:
         """Read the settings: defaults < file < framework < environment.
 

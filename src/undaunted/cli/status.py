@@ -79,10 +79,11 @@ def _seen(names: list[str], timeout_s: float) -> dict[str, Any]:
 
 
 def _is_open(cluster: Mapping[str, Any]) -> bool:
-    """Whether a node is still to be heard, or to be found silent."""
+    """Whether something is still to come: a node's first word, or that its primary is known to be one."""
     nodes: list[Mapping[str, Any]] = cluster["nodes"]
     unheard = any(node["role"] == "unknown" and node["error"] is None for node in nodes)
-    return bool(nodes) and (not cluster["begun"] or unheard)
+    is_led = any(node["role"] == "primary" for node in nodes)
+    return bool(nodes) and (not cluster["begun"] or unheard or (is_led and cluster["outage"]["without_primary_s"] > 0))
 
 
 def _asked(verdict: Verdict, settings: Settings, name: str) -> Verdict:
@@ -98,9 +99,11 @@ def _asked(verdict: Verdict, settings: Settings, name: str) -> Verdict:
 def _show(name: str, told: Mapping[str, Any]) -> None:
     optional = () if told["required"] else ("(optional)",)
     headline(name, told["backend"], told["state"], told["reason"], *optional)
-    rows = [_row(node) for node in told["nodes"]]
-    if rows:
-        table(("node", "role", "datacenter", "latency", "breaker", "last fault"), rows, indent=2)
+    if told["nodes"]:
+        columns = ("node", "role", "datacenter", "latency", "breaker", "last fault")
+        rows = [_row(node) for node in told["nodes"]]
+        shown = [place for place, column in enumerate(columns) if column == "node" or any(row[place] for row in rows)]
+        table([columns[place] for place in shown], [[row[place] for place in shown] for row in rows], indent=2)
 
 
 def _row(node: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ is drawn and not before.
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -99,8 +100,13 @@ def step(text: str, *, is_log: bool = False) -> Generator[Callable[[str], None]]
     """
     target = console(err=True)
     if target.is_terminal:
-        with target.status(text) as status:
-            yield status.update
+        from rich.live import Live  # noqa: PLC0415
+        from rich.spinner import Spinner  # noqa: PLC0415
+
+        spinner = Spinner("dots", text=text)
+        # What is printed meanwhile stands above the line, unless it goes elsewhere than to this terminal.
+        with Live(spinner, console=target, transient=True, redirect_stdout=sys.stdout.isatty()):
+            yield lambda more: spinner.update(text=more)
     elif is_log:
         click.echo(f"{text} ...", err=True)
         yield lambda more: click.echo(f"{more} ...", err=True)
