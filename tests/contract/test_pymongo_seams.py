@@ -23,6 +23,9 @@ def test_every_command_passes_the_one_place_under_these_names() -> None:
     parameters = list(inspect.signature(DriverClient._retry_internal).parameters)
     assert parameters[1:9] == ["func", "session", "bulk", "operation", "is_read", "address", "read_pref", "retryable"]
     ours = list(inspect.signature(MongoClient._retry_internal).parameters)
+    marks = ["operation_id", "is_run_command", "is_aggregate_write"]
+    assert ours[9:12] == marks
+    assert sorted(parameters[9:]) == sorted(marks)
     assert ours[1:9] == parameters[1:9]
 
 

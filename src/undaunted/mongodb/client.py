@@ -19,8 +19,9 @@ from undaunted.engine.context import IN_FORCE
 from undaunted.mongodb import scope, seams
 from undaunted.mongodb.database import Database
 from undaunted.mongodb.errors import CredentialsRefused
-from undaunted.mongodb.execution import FALLBACK, Execution, Given, at_least
+from undaunted.mongodb.execution import FALLBACK, Execution, Given
 from undaunted.mongodb.operations import GET_MORE, describe
+from undaunted.mongodb.sending import Sending, at_least
 from undaunted.mongodb.topology import TopologyWatch, default_guard
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class MongoClient(DriverClient[dict[str, Any]]):
         kwargs.update({name: value for name, value in defaults.items() if not given.has(name)})
         connect_s = kwargs.get("connectTimeoutMS", float("inf")) / 1000  # in the connection string: not known here
         self._undaunted_is_bounded = is_bounded and guard.policy.deadline_s >= 1 + _CONNECTS * connect_s
+        self._undaunted_reads_elsewhere = guard.policy.reads != "primary"
         listeners = list(kwargs.pop("event_listeners", None) or ())
         super().__init__(*args, event_listeners=[*listeners, TopologyWatch(guard)], **kwargs)
 
@@ -199,7 +201,7 @@ class MongoClient(DriverClient[dict[str, Any]]):
 
     # -- the one place where a command meets the decision ---------------------------------------
 
-    def _retry_internal(  # type: ignore[override]  # noqa: PLR0917
+    def _retry_internal(  # noqa: PLR0917
         self,
         func: Callable[..., Any],
         session: ClientSession | None,
@@ -209,51 +211,69 @@ class MongoClient(DriverClient[dict[str, Any]]):
         address: Any = None,
         read_pref: Any = None,
         retryable: bool = False,  # noqa: FBT001, FBT002  # the driver's own signature
-        **marks: Any,
+        operation_id: int | None = None,
+        is_run_command: bool = False,  # noqa: FBT001, FBT002  # the driver's own signature
+        is_aggregate_write: bool = False,  # noqa: FBT001, FBT002  # the driver's own signature
+        **marks: Any,  # what a later release may add
     ) -> Any:
         guard = self._undaunted_guard
-        execution = Execution(
-            self, guard, func, session, bulk, operation, is_read, address, read_pref, retryable, marks
-        )
+        first: Sending | None = None
         # Nearly every command: nothing is amiss, and nobody has declared anything. `_guarded` does right by these too;
-        # here they are spared its calls, each of which costs a microsecond, so cold are the caches behind a wait for
-        # a server (docs/cost.md).
+        # here they are spared its calls (docs/cost.md), among them that of `super`.
         if (
             self._undaunted_is_bounded
             and guard.outage.is_over
             and address is None
             and (session is None or session._implicit)  # noqa: SLF001  # no transaction, then
-            and not (is_read and guard.policy.reads != "primary")
+            and not (is_read and self._undaunted_reads_elsewhere)
+            and not marks
             and IN_FORCE.get() is None
             and scope.MODEL_POLICY.get() is None
             and seams.TIMEOUT.get() is None
             and CURRENT.get() is None
         ):
+            may_retry = retryable and not is_read
+            first = Sending(guard, func, bulk, may_retry and bulk is None)
             try:
-                send = execution.read if is_read else execution.write
-                result = super()._retry_internal(
-                    send, session, bulk, operation, is_read, address, read_pref, retryable and not is_read, **marks
+                result = DriverClient._retry_internal(  # noqa: SLF001
+                    self,
+                    first.read if is_read else first.write,
+                    session,
+                    bulk,
+                    operation,
+                    is_read,
+                    None,
+                    read_pref,
+                    may_retry,
+                    operation_id=operation_id,
+                    is_run_command=is_run_command,
+                    is_aggregate_write=is_aggregate_write,
                 )
             except Exception as error:  # noqa: BLE001  # `faults` says what it means
-                failed = error
+                failed = first.handed_back(error)
             else:
                 if not guard.budget.is_full:
                     guard.budget.deposit()
                 return result
-            try:
-                return self._go_on(execution, failed)  # outside of the handler, as in `engine.sync.run`
-            finally:
-                del failed  # its traceback leads back to this frame
-        return self._guarded(execution)
+        marks.update(operation_id=operation_id, is_run_command=is_run_command, is_aggregate_write=is_aggregate_write)
+        execution = Execution(
+            self, guard, func, session, bulk, operation, is_read, address, read_pref, retryable, marks
+        )
+        if first is None:
+            return self._guarded(execution)
+        execution.follow(first)
+        try:
+            return self._go_on(execution, failed)  # outside of the handler, as in `engine.sync.run`
+        finally:
+            del failed  # its traceback leads back to this frame
 
     def _go_on(self, execution: Execution, failed: Exception) -> Any:
         """Recover from the failure of a first attempt that was made without more ado."""
         guard = self._undaunted_guard
         call = Call(guard, self._described(execution, guard.policy), guard.policy, began_s=execution.began_s)
-        execution.runs = 1
         execution.tell(call)
         try:
-            return sync.go_on(call, execution, self._explained(execution.handed_back(failed)))
+            return sync.go_on(call, execution, self._explained(failed))
         finally:
             del failed
 

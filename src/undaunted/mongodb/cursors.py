@@ -72,7 +72,7 @@ class Cursor(DriverCursor[dict[str, Any]]):
     """A `pymongo.cursor.Cursor` over a find that is resumed exactly, or raises."""
 
     # A cursor that has not begun. On the class, and below pymongo's private names instead of its properties, because
-    # each call that is added here is paid by every query (docs/cost.md).
+    # each call that is added here is paid by every query (docs/cost.md), that of `super` in `next` too.
     _undaunted_failure: BaseException | None = None
     _undaunted_is_whole = False  # all that is left is here: nothing can be lost any more
     _undaunted_progress: Progress | None = None
@@ -87,7 +87,7 @@ class Cursor(DriverCursor[dict[str, Any]]):
             StopIteration: There is none, and none was left out.
         """
         if self._undaunted_is_whole:
-            return super().next()
+            return DriverCursor.next(self)
         if self._undaunted_failure is not None:
             raise self._undaunted_failure
         if self._undaunted_progress is not None:
@@ -95,10 +95,10 @@ class Cursor(DriverCursor[dict[str, Any]]):
         collection: Any = self._collection
         try:
             if collection.policy is None:
-                document = super().next()
+                document = DriverCursor.next(self)
             else:
                 with scope.under(collection.policy):
-                    document = super().next()
+                    document = DriverCursor.next(self)
         except StopIteration:
             raise
         except Exception as error:

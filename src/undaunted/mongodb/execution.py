@@ -10,6 +10,7 @@ from pymongo.read_preferences import PrimaryPreferred, SecondaryPreferred
 
 from undaunted.engine.call import current_call
 from undaunted.mongodb.operations import describe
+from undaunted.mongodb.sending import HandBack, Sending, at_least
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from undaunted.engine.guard import Guard
     from undaunted.mongodb.client import MongoClient
 
-__all__ = ["FALLBACK", "Execution", "Given", "HandBack", "at_least"]
+__all__ = ["FALLBACK", "Execution", "Given"]
 
 FALLBACK = PrimaryPreferred()
 """Where a read goes under ``reads = "fallback"``, at first."""
@@ -29,35 +30,15 @@ FALLBACK = PrimaryPreferred()
 _ELSEWHERE = SecondaryPreferred()
 """Where it goes once its first try has failed: the monitor may hold the primary for alive for a while yet."""
 
-_AT_LEAST_S = 0.001
-_PROMPT_S = 0.05
-"""A first attempt that has its connection within this needs no timeout of its own: the socket's is the deadline."""
 
-
-def at_least(remaining_s: float) -> float:
-    """A timeout for pymongo, which takes 0 for "none"; what has run out must still end at once."""
-    return max(remaining_s, _AT_LEAST_S)
-
-
-class Execution:
+class Execution(Sending):
     """What the driver handed over for one command.
 
-    Its clock starts when it is made: `read` and `write` are bounded by the cluster's deadline from then on, or by that
-    of the call which runs it.
+    Bounded by the deadline of the call which runs it.
 
     Attributes:
         is_bounded: Whether the client's own timeouts bound a first attempt, so that it need not pay for another.
-        is_numbered: Whether its server takes transaction numbers; None as long as no server was asked.
-        hands_back: Whether the driver is stopped where it would send it a second time by itself.
-        began_s: When it was handed over, on the guard's clock.
-        node: The address of the node that this run was given a connection to; None as long as nothing was sent.
-        error: What the driver's last error was, for a write.
     """
-
-    __slots__ = (
-        "address", "began_s", "bulk", "client", "error", "func", "hands_back", "is_bounded", "is_numbered", "is_read",
-        "marks", "monotonic", "node", "operation", "read_pref", "retryable", "runs", "session", "until_s",
-    )  # fmt: skip
 
     def __init__(  # noqa: PLR0917  # as many as the driver hands over
         self,
@@ -73,10 +54,9 @@ class Execution:
         retryable: bool,  # noqa: FBT001
         marks: dict[str, Any],
     ) -> None:
+        super().__init__(guard, func, bulk, retryable and not is_read and bulk is None)
         self.client = client
-        self.func = func
         self.session = session
-        self.bulk = bulk
         self.operation = operation
         self.is_read = is_read
         self.address = address
@@ -85,13 +65,12 @@ class Execution:
         self.marks = marks
         self.runs = 0
         self.is_bounded = False
-        self.is_numbered: bool | None = None
-        self.hands_back = retryable and not is_read and bulk is None
-        self.error: driver.PyMongoError | None = None
-        self.node: Any = None
-        self.monotonic = monotonic = guard.clock.monotonic
-        self.began_s = now_s = monotonic()
-        self.until_s = now_s + guard.policy.deadline_s
+
+    def follow(self, first: Sending) -> None:
+        """Go on from a first attempt that was made without more ado, and has failed."""
+        self.runs = 1
+        self.began_s, self.node = first.began_s, first.node
+        self.is_numbered, self.error = first.is_numbered, first.error
 
     def __call__(self, call: Call) -> Any:
         """Run the command once, within what is left of the call's deadline."""
@@ -100,7 +79,7 @@ class Execution:
             self.read_pref = _ELSEWHERE
         self.node = None
         self.hands_back = self.hands_back and self.is_numbered is None
-        self.began_s, self.until_s = call.started_s, call.deadline_s
+        self.began_s, self.lasts_s = call.started_s, call.deadline_s - call.started_s
         try:
             if self.runs == 1 and self.is_bounded and call.guard.outage.is_over:
                 return self._run()
@@ -145,50 +124,6 @@ class Execution:
         except HandBack as signal:
             raise self.handed_back(signal) from None
 
-    def handed_back(self, error: Exception) -> Exception:
-        """The error to be judged, where `error` may be no more than the signal that takes a write from the driver."""
-        if not isinstance(error, HandBack):
-            return error
-        assert self.error is not None  # noqa: S101  # a hand-back follows an error
-        return self.error
-
-    # -- what the driver calls with a connection ------------------------------------------------------
-
-    def read(self, session: Any, server: Any, conn: Any, read_pref: Any) -> Any:
-        """Send a read; bounds the wait for its answer where getting the connection has taken long."""
-        self.node = conn.address
-        now_s = self.monotonic()
-        if now_s - self.began_s < _PROMPT_S:
-            return self.func(session, server, conn, read_pref)
-        with pymongo.timeout(at_least(self.until_s - now_s)):
-            return self.func(session, server, conn, read_pref)
-
-    def write(self, session: Any, conn: Any, retryable: Any) -> Any:
-        """Send a write; bounded as `read` is.
-
-        Raises:
-            HandBack: The driver would send it again by itself.
-            AutoReconnect: Another call has just lost the node of this connection. The driver then takes it for one
-                without transaction numbers; but it has them, and nothing has been sent yet.
-        """
-        if self.hands_back and self.node is not None:
-            raise HandBack
-        if not retryable and self.hands_back and self.is_numbered is None and (conn.is_repl or conn.is_mongos):
-            raise driver.AutoReconnect("The node was lost before the command was sent.")
-        self.node = conn.address
-        if self.is_numbered is None:
-            self.is_numbered = bool(retryable)
-        number = self.is_numbered if self.bulk is None else retryable
-        try:
-            now_s = self.monotonic()
-            if now_s - self.began_s < _PROMPT_S:
-                return self.func(session, conn, number)
-            with pymongo.timeout(at_least(self.until_s - now_s)):
-                return self.func(session, conn, number)
-        except driver.PyMongoError as error:
-            self.error = error
-            raise
-
     # -- what never runs again by itself --------------------------------------------------------------
 
     def once(self, policy: Policy) -> Any:
@@ -212,10 +147,6 @@ def _remaining_s(policy: Policy) -> float:
     """Seconds left to the call around, or a whole deadline where there is none."""
     call = current_call()
     return at_least(call.remaining_s() if call is not None else policy.deadline_s)
-
-
-class HandBack(Exception):  # a signal between two frames, never seen by a caller
-    """Takes the next execution out of the driver's hands."""
 
 
 class Given:

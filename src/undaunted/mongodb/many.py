@@ -8,8 +8,8 @@ import pymongo
 from pymongo import errors as driver
 
 from undaunted.mongodb import scope, seams
-from undaunted.mongodb.execution import at_least
 from undaunted.mongodb.faults import driver_error
+from undaunted.mongodb.sending import at_least
 from undaunted.mongodb.units import run_unit
 
 if TYPE_CHECKING:

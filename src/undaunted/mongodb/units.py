@@ -11,8 +11,8 @@ from undaunted.core.backoff import full_jitter_s
 from undaunted.core.operation import Kind, Operation
 from undaunted.engine import sync
 from undaunted.mongodb import scope
-from undaunted.mongodb.execution import at_least
 from undaunted.mongodb.faults import UNKNOWN_COMMIT
+from undaunted.mongodb.sending import at_least
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,9 @@ import pytest
 from pymongo import errors as driver
 
 from undaunted.engine.call import Call
-from undaunted.mongodb.execution import Execution, Given, at_least
+from undaunted.mongodb.execution import Execution, Given
 from undaunted.mongodb.operations import describe
+from undaunted.mongodb.sending import at_least
 from undaunted.mongodb.topology import default_guard
 
 
