@@ -7,17 +7,18 @@ configured, so that no driver is imported before.
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from undaunted.backend import ClusterContext
+from undaunted.engine.forks import in_forked_child
 from undaunted.errors import ConfigurationError, Problem
 from undaunted.events import Bus
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Mapping
 
     from undaunted.backend import Backend, Handle
@@ -263,5 +264,5 @@ class Registry:
 REGISTRY = Registry()
 """The clusters of this process: the only state that the library keeps."""
 
-os.register_at_fork(after_in_child=REGISTRY.after_fork_in_child)
+in_forked_child(REGISTRY.after_fork_in_child)
 atexit.register(REGISTRY.close)

@@ -25,6 +25,7 @@ from undaunted.cassandra.progress import Synced, line_for
 from undaunted.cassandra.scope import path_of
 from undaunted.cassandra.words import server_words
 from undaunted.engine.context import options
+from undaunted.engine.forks import in_forked_child
 from undaunted.errors import ConfigurationError, UndauntedError
 
 if TYPE_CHECKING:
@@ -362,4 +363,4 @@ class _Permission:
 _PERMISSION = _Permission()
 """The environment is the process's own, so there is one."""
 
-os.register_at_fork(after_in_child=_PERMISSION.after_fork_in_child)
+in_forked_child(_PERMISSION.after_fork_in_child)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
 import mongoengine
 from mongoengine import connection as registered
+from mongoengine.base.common import _get_documents_by_db
 from mongoengine.connection import DEFAULT_CONNECTION_NAME
 
 from undaunted.backend import directory
 from undaunted.config import model_settings
+from undaunted.engine.forks import in_forked_child
 from undaunted.errors import ConfigurationError, Problem
 from undaunted.mongodb import seams
 from undaunted.mongodb.client import MongoClient
@@ -45,7 +46,7 @@ class _FirstUse:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        os.register_at_fork(after_in_child=self._renew)  # another thread of the parent may have held it
+        in_forked_child(self._renew)  # another thread of the parent may have held it
 
     def _renew(self) -> None:
         self.lock = threading.RLock()
@@ -70,6 +71,8 @@ class MongoDBHandle:
             publish=context.publish,
         )
         self._guard.diagnose = self._diagnose
+        self._guard.renew = self._renew
+        self._inherited: list[Any] = []
         self._beginning: threading.Thread | None = None
         self._refusal: str | None = None
 
@@ -81,6 +84,20 @@ class MongoDBHandle:
 
         settings = cast("MongoDBSettings", self._context.cluster)
         return diagnose(self._context.name, settings.replica_set, client.topology_description)
+
+    def _renew(self) -> None:
+        """In a forked child: begin with a client of its own, which shares no connection and no session with the parent.
+
+        The driver's own renewal is not told of uWSGI's forks, and sees only as it is used that its threads are gone.
+        """
+        seams.renew_ids()
+        self._beginning = None
+        for alias in self._aliases:
+            inherited = registered._connections.pop(alias, None)  # noqa: SLF001
+            if registered._dbs.pop(alias, None) is not None:  # noqa: SLF001
+                forget_collections(alias)
+            if inherited is not None:
+                self._inherited.append(inherited)  # to free it would speak on the parent's connections
 
     @property
     def guard(self) -> Guard:
@@ -253,6 +270,13 @@ def database(alias: str) -> Database:
         if not is_declared and (alias != DEFAULT_CONNECTION_NAME or directory().knows(alias)):
             directory().handle(alias)
         return cast("Database", registered.get_db(alias))
+
+
+def forget_collections(alias: str) -> None:
+    """Have MongoEngine look up the collections of an alias anew; each document class keeps the one that it has used."""
+    for kind in _get_documents_by_db(alias, DEFAULT_CONNECTION_NAME):
+        if issubclass(kind, mongoengine.Document):  # others have none
+            kind._disconnect()  # noqa: SLF001
 
 
 def is_current(alias: str, collection: Collection) -> bool:

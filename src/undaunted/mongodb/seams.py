@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 import pymongo
+from bson import ObjectId
 from pymongo import _csot
 from pymongo.mongo_client import MongoClient
 from pymongo.synchronous import client_session
@@ -84,6 +85,7 @@ def _missing() -> tuple[str, ...]:
     lacking += [name for name in ("_get_bound_session", "_get_topology") if not hasattr(MongoClient, name)]
     lacking += [] if hasattr(_csot, "TIMEOUT") else ["_csot.TIMEOUT"]
     lacking += [] if hasattr(client_session, "_SESSION") else ["client_session._SESSION"]
+    lacking += [] if hasattr(ObjectId, "_random") else ["ObjectId._random"]
     with MongoClient[dict[str, Any]](connect=False) as client:
         collection = client["undaunted"]["seams"]
         cursor = collection.find()
@@ -96,6 +98,15 @@ def _missing() -> tuple[str, ...]:
 
 def _refuse(message: str) -> None:
     raise ConfigurationError(problems=[Problem("backend mongodb", message)])
+
+
+def renew_ids() -> None:
+    """Have this process make ObjectIds of its own, in a forked child while it has one thread.
+
+    The driver notices a fork at the first id. A second thread that asks at that moment is given the parent's random
+    part, and so may one in the next worker, with the same counter: two documents with one id.
+    """
+    ObjectId._random()  # noqa: SLF001
 
 
 def outer_remaining_s() -> float | None:
