@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from playwright.sync_api import sync_playwright
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 __all__ = ["PHONE", "Complaints", "chromium", "opened"]
 
@@ -51,13 +51,17 @@ class Complaints(list[str]):
 
 
 @contextmanager
-def opened(browser: Browser, url: str, **options: Any) -> Iterator[tuple[Page, Complaints]]:
-    """A page in a context of its own, and what it has complained about."""
+def opened(
+    browser: Browser, url: str, *, routes: Mapping[str, Callable[[Route], None]] | None = None, **options: Any
+) -> Iterator[tuple[Page, Complaints]]:
+    """A page in a context of its own, and what it has complained about; `routes` answer in the server's stead."""
     context = browser.new_context(**options)
     try:
         page = context.new_page()
         complaints = Complaints()
         complaints.listen(page, url.split("/ops", maxsplit=1)[0])
+        for pattern, serve in (routes or {}).items():
+            page.route(pattern, serve)
         page.goto(url)
         yield page, complaints
     finally:
