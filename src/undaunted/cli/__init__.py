@@ -42,8 +42,8 @@ def run(arguments: Sequence[str], *, source: Source | None = None, group: click.
     from undaunted.cli.group import commands  # noqa: PLC0415 - needs click
     from undaunted.cli.source import Source  # noqa: PLC0415 - reads the settings
 
-    source = source or Source()
+    program = (source or Source()).program
     try:
-        (group or commands(source)).main(list(arguments), prog_name=source.program)
+        (group or commands(source)).main(list(arguments), prog_name=program)
     except SystemExit as left:
         return left.code if isinstance(left.code, int) else int(left.code is not None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -17,20 +17,32 @@ from undaunted.cli.source import Source
 from undaunted.cli.terminal import tell_json
 from undaunted.errors import ConfigurationError, UndauntedError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 __all__ = ["COMMANDS", "LazyGroup", "commands", "source_of", "undaunted"]
 
 COMMANDS = ("check", "config", "lab", "provision", "status")
+"""Those that a framework has, too."""
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
 class LazyGroup(click.Group):
-    """Finds the command ``x`` as ``undaunted.cli.x:x``, beside those that were added to it."""
+    """Finds the command ``x`` as ``undaunted.cli.x:x``, beside those that were added to it.
+
+    Args:
+        names: The commands that it finds.
+        rest: What click takes.
+    """
+
+    def __init__(self, *args: Any, names: Sequence[str] = (), **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        self.names = tuple(names)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every command whose module is there, and those that were added."""
-        ours = [name for name in COMMANDS if importlib.util.find_spec(f"undaunted.cli.{name}") is not None]
-        return sorted({*ours, *super().list_commands(ctx)})
+        """Every command, those that were added included."""
+        return sorted({*self.names, *super().list_commands(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; one that was added goes before ours of the same name."""
@@ -73,7 +85,9 @@ def commands(source: Source | None = None, *, name: str = "undaunted") -> click.
     """
     help_text = "Keep model code working while database nodes fail."
     context = {**_HELP, "obj": source or Source()}
-    return click.version_option(package_name="undaunted")(LazyGroup(name, context_settings=context, help=help_text))
+    names = [*COMMANDS, *(["completion"] if source is None else [])]  # a shell completes programs, not their commands
+    made = LazyGroup(name, names=names, context_settings=context, help=help_text)
+    return click.version_option(package_name="undaunted")(made)
 
 
 undaunted = commands()

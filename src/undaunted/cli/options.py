@@ -37,6 +37,10 @@ class Command(click.Command):
         super().__init__(**rest)
         self.example = example
 
+    def get_short_help_str(self, limit: int = 100) -> str:
+        """The first sentence, for the list of commands, which wraps it rather than cutting it off."""
+        return super().get_short_help_str(max(limit, 100))
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the example as its user would call it."""
         with formatter.section("Example"):

@@ -66,11 +66,11 @@ class _Provisioning(Protocol):
 def provision(
     *, clusters: tuple[str, ...], is_to_apply: bool, force: bool, timeout: str, file: str | None, as_json: bool
 ) -> None:
-    """Make MongoDB replica sets and Cassandra keyspaces what the settings say: of the CLUSTERs named, else of all.
+    """Make MongoDB replica sets and Cassandra keyspaces what the settings say.
 
-    Without --apply it only shows its plan. It refuses what would leave no majority or, without --force, fewer
-    replicas. Exit codes: 0 nothing to do, or done; 1 changes are planned; 2 refused, failed, or a node is out of
-    reach; 3 wrong settings.
+    Of the CLUSTERs named, else of all. Without --apply it only shows its plan. It refuses what would leave no majority
+    or, without --force, fewer replicas. Exit codes: 0 nothing to do, or done; 1 changes are planned; 2 refused, failed,
+    or a node is out of reach; 3 wrong settings.
     """
     try:
         timeout_s = seconds(timeout)

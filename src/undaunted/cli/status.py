@@ -33,10 +33,11 @@ _NO_FAULT: Mapping[str, Any] = {}
 @as_json
 @click.pass_context
 def status(ctx: click.Context, *, clusters: tuple[str, ...], timeout: str, file: str | None, as_json: bool) -> None:
-    """Show every node of the CLUSTERs (default: all) as an application meets it, and whether each can be used.
+    """Show every node of the CLUSTERs (default: all), and whether applications can work.
 
-    Exits with 0 when every node answers, 1 when a node is missing or an optional cluster is down, 2 when a required
-    cluster is down, 3 when the settings are wrong.
+    The nodes are asked in the way of an application: what it could not reach from here is not reached. Exits with 0
+    when every node answers, 1 when a node is missing or an optional cluster is down, 2 when a required cluster is down,
+    3 when the settings are wrong.
     """
     from undaunted.web.health import overall, verdicts_of  # noqa: PLC0415 - reads the registry
     from undaunted.web.report import report_of  # noqa: PLC0415

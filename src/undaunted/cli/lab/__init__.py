@@ -9,7 +9,7 @@ from undaunted.cli.lab import cassandra, faults, postgresql, show, up, whole
 __all__ = ["lab"]
 
 
-@click.group()
+@click.group(short_help="Start real clusters on this machine, and make their nodes fail.")
 def lab() -> None:
     """Start real clusters on this machine, and kill, freeze, stop and demote their nodes."""
 
