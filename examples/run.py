@@ -82,7 +82,7 @@ def open_labs(backends: Sequence[str], name: str, stack: contextlib.ExitStack) -
         except LabError as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=start, args=(lab,)) for lab in labs.values()]
+    threads = [threading.Thread(target=start, args=(lab,), daemon=True) for lab in labs.values()]
     for lab, thread in zip(labs.values(), threads, strict=True):
         stack.callback(lab.close)
         thread.start()
@@ -226,6 +226,7 @@ def _leave(number: int, _frame: object) -> None:
 def main() -> int:
     """Run until Ctrl-C."""
     options = arguments()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has put it in the background
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     try:

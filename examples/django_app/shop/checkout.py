@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from shop import parts
 from shop.values import Line, Order
-
-if TYPE_CHECKING:
-    import uuid
 
 __all__ = ["buy", "cart_of", "pay"]
 
@@ -25,13 +22,14 @@ def cart_of(customer: uuid.UUID) -> tuple[Line, ...]:
     )
 
 
-def buy(customer: uuid.UUID, number: uuid.UUID) -> Order | None:
+def buy(customer: uuid.UUID, form: uuid.UUID) -> Order | None:
     """Order what is in the cart, and pay it; None where there is nothing to order.
 
-    Each step may be done again: the order and the payment have the number as their key, which was made with the form.
-    So the button may be pressed twice, and a purchase that stopped halfway is completed by the same number, here or by
-    `pay`. That, and not a transaction over both databases, is what makes it happen once.
+    Each step may be done again: the order and its payment have the same number as their key, which follows from the
+    form that was sent. So the button may be pressed twice, and a purchase that stopped halfway is completed by the same
+    form, or by `pay`. That, and not a transaction over both databases, is what makes it happen once.
     """
+    number = uuid.uuid5(customer, str(form))  # so that nobody can send the number of somebody else's order
     order = parts.orders.find(customer, number)
     if order is None:
         lines = cart_of(customer)

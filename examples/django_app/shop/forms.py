@@ -18,10 +18,10 @@ class QuantityForm(forms.Form):
     quantity = forms.IntegerField(min_value=0, max_value=99)
 
 
-class NumberForm(forms.Form):
-    """The number of an order, made with the page that showed the cart."""
+class PurchaseForm(forms.Form):
+    """A purchase: nothing but the number that the form got with the page that showed the cart."""
 
-    number = forms.UUIDField()
+    form = forms.UUIDField()
 
 
 class PriceForm(forms.Form):

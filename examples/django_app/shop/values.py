@@ -72,7 +72,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What somebody has ordered. Its number was made with the cart's page: sent twice, it is one order."""
+    """What somebody has ordered. Its number follows from the form that was sent: sent twice, it is one order."""
 
     number: uuid.UUID
     customer: uuid.UUID

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 import undaunted
 from shop import checkout, parts
 from shop.customers import customer_of, note_count
-from shop.forms import NumberForm, QuantityForm, ReviewForm
+from shop.forms import PurchaseForm, QuantityForm, ReviewForm
 from shop.goods import SHELVES
 from shop.values import Product, Review
 
@@ -58,11 +58,11 @@ def review(request: HttpRequest, sku: str) -> HttpResponse:
 
 @require_safe
 def cart(request: HttpRequest) -> HttpResponse:
-    """The cart. The number of the order is made here, so that the button may be pressed twice."""
+    """The cart. The form gets a number here, so that its button may be pressed twice."""
     lines = checkout.cart_of(customer_of(request))
     note_count(request, sum(line.quantity for line in lines))
     total = sum(line.total for line in lines)
-    return render(request, "shop/cart.html", {"lines": lines, "total": total, "number": uuid.uuid4()})
+    return render(request, "shop/cart.html", {"lines": lines, "total": total, "form": uuid.uuid4()})
 
 
 @require_POST
@@ -87,15 +87,15 @@ def put(request: HttpRequest, sku: str) -> HttpResponse:
 @require_POST
 def buy(request: HttpRequest) -> HttpResponse:
     """Order and pay what is in the cart."""
-    form = NumberForm(request.POST)
-    if not form.is_valid():
+    sent = PurchaseForm(request.POST)
+    if not sent.is_valid():
         return redirect("cart")
-    number = form.cleaned_data["number"]
+    form = sent.cleaned_data["form"]
     try:
-        order = checkout.buy(customer_of(request), number)
+        order = checkout.buy(customer_of(request), form)
     except undaunted.OutcomeUnknown:
-        # The one thing that only the application can know: here the same number can simply be sent again.
-        return render(request, "shop/unknown.html", {"number": number}, status=500)
+        # What then can be done is the one thing that only the application knows: here the same form is sent again.
+        return render(request, "shop/unknown.html", {"form": form}, status=500)
     if order is None:
         messages.error(request, "There is nothing in your cart.")
         return redirect("cart")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["SHELVES", "Customer", "crowd"]
 
 SHELVES = ("coats", "boots", "lamps", "ropes", "flasks", "tents", "compasses", "tools")
+THANKED = re.compile(r"Order <code>([0-9a-f-]+)</code>.*?Total</th><td[^>]*>([\d,.]+) €", re.DOTALL)
 SHOWN = 100  # orders on the page of all orders
 
 
@@ -53,21 +54,25 @@ class Customer:
         if sku is None:
             return
         cart = self._see(self.visitor.post(f"/cart/{sku}/"), "Your cart", sku)
-        number = re.search(r'name="number" value="([0-9a-f-]+)"', cart.text)
-        if number is None:
+        form = re.search(r'name="form" value="([0-9a-f-]+)"', cart.text)
+        if form is None:
             self.complaints.append(f"{cart}: nothing to buy there")
             return
         presses = [self.visitor]
         if self.chance.random() < 0.3:
             presses.append(copy.copy(self.visitor))
-        answers = _all_at_once(presses, number[1])
+        answers = _all_at_once(presses, form[1])
+        thanked: set[tuple[str, str]] = set()
         for answer in answers:
-            self._see(answer, "Thank you", 'id="payment"', number[1])
-        totals = {found for answer in answers for found in re.findall(r"Total</th><td[^>]*>([\d,.]+) €", answer.text)}
-        if len(totals) == 1:
-            self.orders[number[1]] = round(float(totals.pop().replace(",", "")) * 100)
+            self._see(answer, "Thank you", 'id="payment"')
+            thanked |= set(
+                re.findall(r"Order <code>([0-9a-f-]+)</code>.*?Total</th><td[^>]*>([\d,.]+) €", answer.text, re.DOTALL)
+            )
+        if len(thanked) == 1:
+            ((number, total),) = thanked
+            self.orders[number] = round(float(total.replace(",", "")) * 100)
         else:
-            self.complaints.append(f"{answers[0]}: the total is {sorted(totals)}")
+            self.complaints.append(f"{answers[0]}: one purchase is the orders {sorted(thanked)}")
 
     def look_at_orders(self) -> None:
         """All that was thanked for must be there, and paid."""
@@ -103,10 +108,10 @@ class Customer:
         return page
 
 
-def _all_at_once(presses: list[Visitor], number: str) -> list[Page]:
+def _all_at_once(presses: list[Visitor], form: str) -> list[Page]:
     answers: list[Page] = []
     threads = [
-        threading.Thread(target=lambda each=each: answers.append(each.post("/buy/", number=number))) for each in presses
+        threading.Thread(target=lambda each=each: answers.append(each.post("/buy/", form=form))) for each in presses
     ]
     for thread in threads:
         thread.start()

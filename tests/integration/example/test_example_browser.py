@@ -172,16 +172,16 @@ def test_a_keyboard_is_enough_to_buy(page: Page) -> None:
     page.get_by_role("heading", name="Thank you").wait_for()
 
 
-def test_the_same_number_sent_again_and_again_is_one_order(browser: Browser, shop: Opened) -> None:
+def test_the_same_form_sent_again_and_again_is_one_order(browser: Browser, shop: Opened) -> None:
     context = browser.new_context(base_url=shop.url)
     try:
         page = context.new_page()
         page.goto("/product/coats-05/")
         page.get_by_role("button", name="Put into the cart").click()
-        number = page.locator("input[name=number]").get_attribute("value")
+        sent = page.locator("input[name=form]").get_attribute("value")
         token = page.locator("form.buy input[name=csrfmiddlewaretoken]").get_attribute("value")
         before = len(orders_in(shop))
-        form = {"number": number or "", "csrfmiddlewaretoken": token or ""}
+        form = {"form": sent or "", "csrfmiddlewaretoken": token or ""}
         answers = [context.request.post("/buy/", form=form) for _ in range(3)]
         assert [answer.status for answer in answers] == [200, 200, 200]
         assert len({answer.url for answer in answers}) == 1
