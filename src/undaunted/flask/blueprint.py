@@ -8,7 +8,7 @@ from flask import Blueprint, current_app, url_for
 from flask import Response as FlaskResponse
 
 from undaunted.flask.state import EXTENSION, state_of
-from undaunted.web import NAMES
+from undaunted.web import NAMES, is_public
 from undaunted.web import answer as answer_to
 
 if TYPE_CHECKING:
@@ -35,8 +35,10 @@ def make(names: Iterable[str] = NAMES) -> Blueprint:
 
 def _view(name: str) -> Callable[[], Response]:
     def view() -> Response:
-        is_staff = bool(state_of(current_app).is_staff())
-        told = answer_to(name, is_staff=is_staff, base=url_for(f"{EXTENSION}.page"))
+        state = state_of(current_app)
+        # Who somebody is may take a database to say, which must not stand between a probe and its answer.
+        is_staff = not is_public(name, state.web) and bool(state.is_staff())
+        told = answer_to(name, is_staff=is_staff, base=url_for(f"{EXTENSION}.page"), web=state.web)
         response = FlaskResponse(told.body, status=told.status, content_type=told.content_type)
         response.headers.update(told.headers)
         return response

@@ -76,8 +76,8 @@ def _remember(response: Response) -> Response:
             _set_cookie(response, web, tokens)
         elif web.read_your_writes == "session" and not isinstance(session, NullSession):
             session[_IN_SESSION] = tokens
-    if response.is_streamed:  # its body may take as long as its reader does; versions of Flask differ here
-        _end(None)
+    if scope is not None and response.is_streamed:  # its body may take as long as its reader does
+        request.environ.pop(_SCOPE).release()
     return response
 
 
@@ -98,7 +98,8 @@ def _tokens(web: WebSettings) -> dict[str, str]:
     """What the visitor's last request gave him; nothing that somebody else has written passes for it."""
     if web.read_your_writes == "session":
         kept: object = session.get(_IN_SESSION)
-        return cast("dict[str, str]", kept) if isinstance(kept, dict) else {}
+        tokens = cast("dict[object, object]", kept) if isinstance(kept, dict) else {}
+        return {n: t for n, t in tokens.items() if isinstance(n, str) and isinstance(t, str)}
     value = request.cookies.get(web.cookie) if web.read_your_writes == "cookie" else None
     for secret in _secrets() if value else ():
         if read := load(value or "", secret=secret):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flask import current_app, jsonify, make_response, render_template, request
 from werkzeug.exceptions import ServiceUnavailable
 
+from undaunted.flask.state import state_of
 from undaunted.web import failure_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def answer(error: Exception) -> Response:
     Raises:
         Exception: The error itself, where it is none that may be answered so.
     """
-    failure = failure_of(error)
+    failure = failure_of(error, state_of(current_app).web)
     if failure is None:
         raise error
     # Neither the path nor the error's text, which both may have what a visitor has written.

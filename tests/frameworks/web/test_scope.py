@@ -209,7 +209,7 @@ def test_an_unknown_position_is_handed_on_as_such_and_keeps_readers_from_replica
         assert needs().token is None
     began_s = time.monotonic()
     assert following.tokens() == brought
-    assert time.monotonic() - began_s < 0.04, "a request that has written nothing waits for nothing"
+    assert time.monotonic() - began_s < 0.04, "nothing is waited for while there is no primary that could tell"
 
 
 def test_tokens_raise_nothing_when_the_clusters_are_gone() -> None:
@@ -227,6 +227,21 @@ def test_it_may_be_left_in_another_context_than_it_was_entered_in() -> None:
     request.__exit__(None, None, None)
     assert current_options() is None
     assert needs() is None
+
+
+def test_what_is_released_has_no_deadline_and_still_sees_the_visitors_writes() -> None:
+    configure()
+
+    def serve() -> None:
+        request = scope(tokens={"ledger": "1-10"})
+        request.__enter__()
+        request.release()
+        assert current_options() is None
+        assert str(needs().token) == "1-10"
+        with scope():
+            assert needs() is None
+
+    contextvars.copy_context().run(serve)
 
 
 def test_requests_of_many_threads_are_not_in_each_others_way() -> None:
