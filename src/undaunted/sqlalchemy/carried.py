@@ -48,7 +48,6 @@ class Carried:
                 _LOG.debug("a token that a request brought for a cluster was not understood, and is left out")
             else:
                 self._commits[name] = commit
-        self._brought = dict(self._commits)
 
     def enter(self) -> None:
         """From here on readonly sessions see these commits, and those that follow; no others of this thread or task."""
@@ -60,7 +59,7 @@ class Carried:
         LAST.set(self._before)  # not by a token: a framework may leave in another context
 
     def written(self) -> dict[str, str]:
-        """The text of each cluster; waits for some milliseconds where this request has just committed."""
+        """The text of each cluster; waits for some milliseconds where a position is not known yet."""
         for _ in self._waits():
             time.sleep(_LOOK_S)
         return self._texts()
@@ -72,8 +71,9 @@ class Carried:
         return self._texts()
 
     def _waits(self) -> Generator[None]:
-        own = {name: commit for name, commit in self._commits.items() if self._brought.get(name) is not commit}
-        waited = [(c, commit) for name, commit in own.items() if (c := _cluster(name)) is not None]
+        """While a position is not known, of clusters whose primary can tell it; also one that was brought unknown."""
+        found = [(c, commit) for name, commit in self._commits.items() if (c := _cluster(name)) is not None]
+        waited = [(cluster, commit) for cluster, commit in found if cluster.primary is not None]
         for cluster, commit in waited:
             if commit.position(cluster) is None and cluster.primary is not None:
                 cluster.suspect(cluster.primary)  # which has its monitor ask now
