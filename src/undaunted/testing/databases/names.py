@@ -94,7 +94,11 @@ def renamed(
         NoTestDatabase: A cluster cannot have one, or its chosen name is the real one's; lists every such cluster.
     """
     problems = [
-        Problem(f"tests.{name}", f"there is no cluster {name!r}; correct its name.")
+        Problem(
+            f"clusters.{name}",
+            "is not declared, and yet its tests are given a database; correct the name: there are "
+            f"{', '.join(loaded.settings.clusters) or 'none'}.",
+        )
         for name in names or {}
         if name not in loaded.settings.clusters
     ]
