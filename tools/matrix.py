@@ -1,7 +1,8 @@
-"""Run the unit and contract tests on every Python found, on the oldest and the newest of what we stand on.
+"""Run the tests without node faults on every Python found, on the oldest and the newest of what we stand on.
 
 Both are cassandra-driver; its fork scylla-driver has the same package name, and so a third environment, in which only
-what concerns Cassandra is run.
+what concerns Cassandra is run. The integrations meet Django 4.2, 5.2 and the newest, Flask 3.0 and the newest: the
+oldest in the oldest cells, and the newest Django on the newest Pythons.
 
 Each cell of the matrix is a virtual environment of its own under ``.matrix/``, kept for the next run and renewed when
 its requirement file or pyproject.toml changes. A Python that is not on this machine is told, not failed. Standard
@@ -21,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-SUITES = ("tests/unit", "tests/contract")
+SUITES = ("tests/unit", "tests/contract", "tests/frameworks")
 CASSANDRA = ("tests/unit/cassandra", "tests/unit/testing/cql", "tests/contract")
 
 
