@@ -38,6 +38,7 @@ def report_of(status: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> dic
 
 
 def _cluster(told: Mapping[str, Any], verdict: Verdict, events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    is_any_known = any(node["role"] != "unknown" for node in told["nodes"])
     faults: dict[str, dict[str, Any]] = {}
     for event in events:  # the oldest first, so that the last one stays
         if event.get("node") and event["event"] in _FAULTS:
@@ -51,7 +52,7 @@ def _cluster(told: Mapping[str, Any], verdict: Verdict, events: Iterable[Mapping
         "nodes": [
             {
                 **{key: node[key] for key in _NODE if key in node},
-                "breaker": _breaker(node),
+                "breaker": _breaker(node, is_any_known=is_any_known),
                 "last_fault": faults.get(node["address"]),
             }
             for node in told["nodes"]
@@ -59,10 +60,10 @@ def _cluster(told: Mapping[str, Any], verdict: Verdict, events: Iterable[Mapping
     }
 
 
-def _breaker(node: Mapping[str, Any]) -> str:
-    """Whether calls go to a node: its own breaker where the backend tells of one, else whether it is known to fail."""
-    told: str | None = node.get("breaker")
-    return told or ("open" if node["role"] == "unknown" and node["error"] is not None else "closed")
+def _breaker(node: Mapping[str, Any], *, is_any_known: bool) -> str:
+    """Whether calls go to a node, by what its monitor or driver makes of it; one not looked at yet is asked."""
+    is_lost = node["role"] == "unknown" and (node["error"] is not None or is_any_known)
+    return "open" if is_lost else "closed"
 
 
 def _finite(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -212,7 +212,7 @@
     }
     mark(row.element, "role", node.role);
     row.element.classList.toggle("is-new", now - row.since < 3);
-    write(row.find(".role"), node.role === "unknown" ? (node.error ? "lost" : "not seen") : node.role);
+    write(row.find(".role"), node.role === "unknown" ? (node.breaker === "open" ? "lost" : "not seen") : node.role);
     write(row.find(".latency"), node.latency_ms === null || node.role === "unknown" ? "–" : `${node.latency_ms} ms`);
     const breaker = row.find(".breaker");
     mark(breaker, "breaker", node.breaker);
