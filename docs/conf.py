@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 project = "undaunted"
 author = "The undaunted developers"
@@ -43,3 +49,18 @@ nitpick_ignore_regex = [
 html_theme = "furo"
 html_title = "undaunted"
 html_copy_source = False
+
+# `make screenshots` takes the pictures, by the tests in a real browser. They are no part of the source, so a page is
+# built without those that are not there.
+PICTURE = re.compile(r"^!\[[^\]]*\]\((?:\.\./)*(_generated/screens/[^)]+)\)\n", re.MULTILINE)
+
+
+def leave_out_missing_pictures(_app: Sphinx, _page: str, source: list[str]) -> None:
+    """Take pictures that were not made out of a page before it is read."""
+    here = Path(__file__).parent
+    source[0] = PICTURE.sub(lambda found: found[0] if (here / found[1]).exists() else "", source[0])
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", leave_out_missing_pictures)

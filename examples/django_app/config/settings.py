@@ -19,8 +19,6 @@ UNDAUNTED = {
     "clusters": {name: cluster for name, cluster in CLUSTERS.items() if cluster["nodes"]},
     # A frozen MongoDB primary costs its detection, 3 s, and an election, 2 s here; a busy machine takes longer.
     "profiles": {"web": {"retry.deadline": "12s"}},
-    # So that the page after a purchase shows it, whichever standby and whichever process serves it.
-    "web": {"read_your_writes": "cookie"},
 }
 
 # Which modules keep the parts of the shop; where one's cluster is missing, another cluster keeps that part too.
@@ -36,9 +34,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "undaunted.django.middleware.UndauntedMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "undaunted.django.middleware.UndauntedMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",

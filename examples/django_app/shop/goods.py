@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["SHELVES", "Shelf", "goods"]
 
 AREAS = (
-    "Viking", "Utsire", "Forties", "Cromarty", "Forth", "Tyne", "Dogger", "Fisher", "Humber", "Thames",
-    "Dover", "Wight", "Portland", "Plymouth", "Biscay", "Trafalgar", "Finisterre", "Sole", "Lundy", "Fastnet",
+    "Viking", "Utsire", "Forties", "Cromarty", "Forth", "Tyne", "Dogger", "Fisher", "FitzRoy", "Thames",
+    "Dover", "Irish Sea", "Portland", "Plymouth", "Biscay", "Trafalgar", "Finisterre", "Sole", "Lundy", "Fastnet",
     "Shannon", "Rockall", "Malin", "Hebrides", "Bailey", "Fair Isle", "Faeroes", "Iceland", "Baltic", "Skagerrak",
 )  # fmt: skip
 
