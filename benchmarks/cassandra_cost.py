@@ -143,7 +143,7 @@ def on_a_session_that_answers_at_once(calls: int) -> list[str]:
     link.close()  # it is given a session, and shall look for none
     connection.get_connection("bench").session.guard.outage.reset()
     link.session, link.cluster = session, session.cluster
-    link.policy = SimpleNamespace(make_query_plan=lambda *_: iter(("node",)))
+    link.policy = SimpleNamespace(nearest=lambda _: "node")
     link.profiles = {(True, None): None, (False, None): None}
     rows = compare(
         model_on(models.Model, "Plain", __connection__="plain"),

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CassandraHandle", "Connection", "register"]
 
-_NEWEST = 5
-"""The protocol version before one has been agreed on; it decides only how a key is written, as 3 and newer do."""
-
 
 class _ClusterView:
     """The driver's ``Cluster``, for whoever asks cqlengine for it, before and after there is one."""
@@ -42,8 +39,7 @@ class _ClusterView:
     @property
     def protocol_version(self) -> int:
         """What the nodes and the driver have agreed on."""
-        cluster = self._link.cluster
-        return _NEWEST if cluster is None else int(cluster.protocol_version)
+        return self._link.protocol_version
 
     def shutdown(self) -> None:
         """Close it; what cqlengine calls when the connection is unregistered."""

@@ -25,6 +25,8 @@ __all__ = ["Link"]
 
 _LOG = logging.getLogger("undaunted.cassandra")
 _CONNECT = Operation(name="connect", kind=Kind.READ, idempotent=True, needs_primary=False)
+_NEWEST = 5
+"""The protocol version before one has been agreed on; it decides only how a key is written, as 3 and newer do."""
 _PAUSE_S = 0.5
 """Between two tries to connect. A refused one costs 20 ms of CPU, and nobody may wait 2 s longer than the cluster."""
 _LOOK_S = 0.25
@@ -66,6 +68,7 @@ class Link:
         self.cluster: Any = None
         self.policy: Any = None
         self.profiles: Any = None
+        self.protocol_version = _NEWEST
 
     def after_fork_in_child(self) -> None:
         """Abandon what was inherited: to close it would speak on the parent's sockets, and wait for its threads."""
@@ -162,6 +165,7 @@ class Link:
         with self._lock:
             if not self._is_closed:
                 self.cluster, self.policy, self.profiles = cluster, policy, profiles
+                self.protocol_version = int(cluster.protocol_version)
                 self._health.attach(session, policy)
                 self.session = session
             self._thread = None

@@ -10,6 +10,7 @@ from cassandra.cqlengine import CQLEngineException, models
 from cassandra.cqlengine.query import DMLQuery, ModelQuerySet
 
 from undaunted.cassandra import seams
+from undaunted.cassandra.direct import execute
 from undaunted.cassandra.partly import keep, tell
 from undaunted.cassandra.places import place_of
 from undaunted.cassandra.scope import ORIGIN, Origin
@@ -27,20 +28,26 @@ class GuardedQuerySet(ModelQuerySet):  # type: ignore[misc]  # cqlengine is unty
     _undaunted_applied: list[Any] | None = None
 
     def _execute(self, statement: Any) -> Any:
-        if self._batch:
-            self._join(self._batch)
-        token = ORIGIN.set(Origin(self.model, statement))
+        own_way = self._batch or self._connection or self._conditional or self._if_not_exists or self._if_exists
         try:
-            result = super()._execute(statement)
+            result = self._undaunted_their_way(statement) if own_way else execute(self, statement)
         except Exception as error:
             if self._undaunted_applied:
                 tell(error, self._undaunted_applied, statement, remedy="Run again only what is missing.")
             raise
-        finally:
-            ORIGIN.reset(token)
         if self._undaunted_applied is not None:
             self._undaunted_applied.append(statement)
         return result
+
+    def _undaunted_their_way(self, statement: Any) -> Any:
+        """Execute a statement as cqlengine does; the session is told whose it is all the same."""
+        if self._batch:
+            self._join(self._batch)
+        token = ORIGIN.set(Origin(self.model, statement))
+        try:
+            return super()._execute(statement)
+        finally:
+            ORIGIN.reset(token)
 
     def _join(self, batch: Any) -> None:
         """Have the batch go where the model lives: cqlengine would send it to the default connection."""
@@ -60,9 +67,12 @@ class GuardedQuerySet(ModelQuerySet):  # type: ignore[misc]  # cqlengine is unty
             self._undaunted_applied = None
 
     def _execute_query(self) -> None:
-        if self._batch or self._result_cache is not None:
-            super()._execute_query()
-            return
+        if self._batch:
+            super()._execute_query()  # which refuses it
+        elif self._result_cache is None:
+            self._begin_rows()
+
+    def _begin_rows(self) -> None:
         # The rows themselves in place of cqlengine's generator over them: after an error that one is at its end, so
         # whoever iterates again would see only the rows before it, and take them for all.
         self._result_generator = iter(self._execute(self._select_query()))
@@ -72,12 +82,17 @@ class GuardedQuerySet(ModelQuerySet):  # type: ignore[misc]  # cqlengine is unty
             self._fill_result_cache()
 
     def _fill_result_cache_to_idx(self, idx: int) -> None:
+        at: int | None = self._result_idx
+        if at is not None and at >= idx:
+            return  # they are there
         try:
             super()._fill_result_cache_to_idx(idx)
         except StopIteration:
             raise
         except Exception:
-            self._result_idx: int = (self._result_idx or 0) - 1  # the row that did not come is the next one again
+            self._result_idx: int | None = (
+                self._result_idx or 0
+            ) - 1  # the row that did not come is the next one again
             raise
 
 
@@ -87,19 +102,26 @@ class GuardedDML(DMLQuery):  # type: ignore[misc]  # cqlengine is untyped
     _undaunted_applied: tuple[Any, ...] = ()
 
     def _execute(self, statement: Any) -> Any:
-        token = ORIGIN.set(Origin(self.model, statement))
+        own_way = self._batch or self._conditional or self._if_not_exists or self._if_exists
+        own_way = own_way or (self.instance is not None and self.instance._connection)
         try:
-            result = super()._execute(statement)
+            result = self._undaunted_their_way(statement) if own_way else execute(self, statement)
         except Exception as error:
             if self._undaunted_applied:
                 tell(error, self._undaunted_applied, statement, remedy="Save it again for what is missing.")
                 keep(self.instance, self._undaunted_applied)
             raise
-        finally:
-            ORIGIN.reset(token)
         if not self._batch:
             self._undaunted_applied += (statement,)
         return result
+
+    def _undaunted_their_way(self, statement: Any) -> Any:
+        """Execute a statement as cqlengine does; the session is told whose it is all the same."""
+        token = ORIGIN.set(Origin(self.model, statement))
+        try:
+            return super()._execute(statement)
+        finally:
+            ORIGIN.reset(token)
 
 
 def _name_of(model: Any) -> Any:

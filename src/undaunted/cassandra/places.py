@@ -18,6 +18,7 @@ from undaunted.errors import ConfigurationError, Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from undaunted.cassandra.session import Session
     from undaunted.core.policy import Policy
 
 __all__ = ["Place", "connection_of_table", "place_of"]
@@ -37,6 +38,7 @@ class Place:
         connection: The connection of that name at that time; another one means other settings.
         keyspace: What its cluster gives to models that name none; None where it gives none.
         policy: The model's own; None where the cluster's holds.
+        session: The session of that connection, where it is one of ours; else None.
     """
 
     name: Any
@@ -45,6 +47,7 @@ class Place:
     connection: Any
     keyspace: str | None
     policy: Policy | None
+    session: Session | None
 
 
 def place_of(model: Any) -> Place:
@@ -72,6 +75,7 @@ def _find(model: Any) -> Place:
     found = seams.registered(name)
     keyspace = getattr(found, "keyspace", None)
     is_ours = isinstance(name, str) and directory().knows(name)
+    session = getattr(found, "session", None)
     return Place(
         name,
         model.__connection__,
@@ -79,6 +83,7 @@ def _find(model: Any) -> Place:
         found,
         keyspace,
         model_policy(name, model) if is_ours else None,
+        session if getattr(session, "is_undaunted", False) is True else None,
     )
 
 

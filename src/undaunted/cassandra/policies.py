@@ -16,6 +16,8 @@ from cassandra.policies import (
     TokenAwarePolicy,
 )
 
+from undaunted.cassandra.ring import Ring
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -60,6 +62,7 @@ class NodeOrder(LoadBalancingPolicy):  # type: ignore[misc]  # the driver is unt
         self._home = TokenAwarePolicy(self._at_home)
         self._remote = {name: TokenAwarePolicy(DCAwareRoundRobinPolicy(name)) for name in remote}
         self._all = (self._home, *self._remote.values())
+        self._ring: Ring | None = None
 
     @property
     def home(self) -> str | None:
@@ -76,6 +79,8 @@ class NodeOrder(LoadBalancingPolicy):  # type: ignore[misc]  # the driver is unt
         known = list(hosts)
         for policy in self._all:
             policy.populate(cluster, known)
+        if not self._home.shuffle_replicas:  # as scylla-driver does, which also knows rows that are spread otherwise
+            self._ring = Ring(cluster.metadata)
 
     def distance(self, host: Any) -> Any:
         """Near at home and far in the declared datacenters; all others are left alone."""
@@ -86,6 +91,17 @@ class NodeOrder(LoadBalancingPolicy):  # type: ignore[misc]  # the driver is unt
     def check_supported(self) -> None:
         """Make sure that the cluster's partitioner is one that the driver can compute."""
         self._home.check_supported()
+
+    def nearest(self, query: Any) -> Any:
+        """The node to ask first, that of `make_query_plan`; None where all are sick."""
+        ring, key, keyspace = self._ring, query.routing_key, query.keyspace
+        if ring is not None and key is not None and keyspace and not self._remote and not self._health.sick:
+            home = self._at_home.local_dc
+            for host in ring.replicas(keyspace, key):
+                if host.is_up and (host.datacenter or home) == home:
+                    return host
+        host = next(self.make_query_plan(None, query), None)
+        return None if host in self._health.sick else host
 
     def make_query_plan(self, working_keyspace: str | None = None, query: Any = None) -> Iterator[Any]:
         """The nodes to ask, in this order."""

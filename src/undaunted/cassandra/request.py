@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from undaunted.cassandra.hedge import Hedger
     from undaunted.cassandra.operations import Shape
-    from undaunted.cassandra.scope import Origin
     from undaunted.cassandra.session import Session
     from undaunted.core.operation import Operation
     from undaunted.engine.call import Call
@@ -76,13 +75,14 @@ class Request:
         parameters: Its values.
         shape: What its text says of it.
         timeout_s: Seconds for each attempt; None for all that the deadline leaves.
+        model: Whose statement it is; None for a batch, untouched models and raw text.
+        statement: cqlengine's own object of it, with its clauses; likewise.
         options: What else the driver's ``execute_async`` takes.
-        origin: What our model hooks know of it; None for untouched models and raw text.
     """
 
     __slots__ = (
-        "_is_new", "_plan", "_steps", "options", "origin", "parameters", "query", "session", "shape", "timeout_s",
-        "timestamp",
+        "_is_new", "_plan", "_steps", "model", "options", "parameters", "query", "session", "shape", "statement",
+        "timeout_s", "timestamp",
     )  # fmt: skip
 
     def __init__(
@@ -93,16 +93,18 @@ class Request:
         *,
         shape: Shape,
         timeout_s: float | None,
-        options: dict[str, Any],
-        origin: Origin | None,
+        model: Any = None,
+        statement: Any = None,
+        options: dict[str, Any] | None = None,
     ) -> None:
         self.session = session
         self.query = query
         self.parameters = parameters
         self.shape = shape
         self.timeout_s = timeout_s
-        self.options = options
-        self.origin = origin
+        self.model = model
+        self.statement = statement
+        self.options: dict[str, Any] = options or {}
         self.timestamp: int | None = None
         self._plan: Iterator[Any] = iter(())
         self._is_new = False
@@ -254,9 +256,10 @@ class Request:
             self._unanswered(future, host)
         return explained(error, self, host)
 
-    def go_on_from(self, plan: Iterator[Any], future: Any) -> None:
+    def go_on_behind(self, host: Any, future: Any) -> None:
         """Go on where a first attempt has ended: behind its node, with its write timestamp."""
-        self._plan = plan
+        plan = self.session.link.policy.make_query_plan(None, self.query)
+        self._plan = (other for other in plan if other is not host)
         self.timestamp = getattr(future.message, "timestamp", None)
 
     def _unanswered(self, future: Any, host: Any) -> None:

@@ -6,6 +6,7 @@ cqlengine hands a session nothing but text and values; what else our model hooks
 from __future__ import annotations
 
 import sys
+import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from undaunted.config import model_settings
 from undaunted.engine.context import current_options
 
 if TYPE_CHECKING:
+    from threading import Lock
+
     from undaunted.core.policy import Policy
     from undaunted.engine.guard import Guard
 
@@ -46,23 +49,27 @@ PINNED: ContextVar[int | None] = ContextVar("undaunted_cassandra_timestamp", def
 """The write timestamp of the operation that is being run again, in microseconds; None for a first attempt."""
 
 
-class Timestamps:
+class Timestamps(MonotonicTimestampGenerator):  # type: ignore[misc]  # the driver is untyped
     """Tells the driver each request's write timestamp: the first one's own again, when an operation is run again.
 
     A frozen node executes what it was sent when it goes on. So a re-run must not be later than what others wrote in the
     meantime, and the late first one must be no news.
     """
 
-    def __init__(self) -> None:
-        self._next = MonotonicTimestampGenerator()
+    last: int
+    lock: Lock
 
     def __call__(self) -> int:
         """Microseconds since the epoch, never the same twice but for a re-run."""
         pinned = PINNED.get()
         if pinned is not None:
             return pinned
-        stamp: int = self._next()
-        return stamp
+        with self.lock:
+            now_us = int(time.time() * 1e6)
+            if now_us > self.last:
+                self.last = now_us
+                return now_us
+        return super().__call__()  # type: ignore[no-any-return]  # it counts on where the clock stands still or goes back
 
 
 def path_of(model: type) -> str:

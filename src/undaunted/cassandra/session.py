@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
-_NO_OPTIONS: dict[str, Any] = {}
 _BATCH = Shape(Operation(name="batch", kind=Kind.WRITE, needs_primary=False))
 
 
@@ -45,7 +44,12 @@ class Session:
         hosts: The contact points, for whoever asks cqlengine for them.
         has_models: Whether ``[models]`` says anything of single models.
         hedger: Says when a second request is sent for a slow first one; None for never.
+
+    Attributes:
+        is_undaunted: True; the driver's own has no such name.
     """
+
+    is_undaunted = True
 
     def __init__(
         self,
@@ -88,67 +92,100 @@ class Session:
             Exhausted: Every attempt that was allowed has failed.
             Exception: The driver's own, where the request itself is wrong.
         """
-        timeout_s = self._timeout_s if timeout is NOT_SET else timeout
         if isinstance(query, str):
             query = SimpleStatement(query)
         elif isinstance(query, PreparedStatement):
             query, parameters = query.bind(parameters), None
-        options = _NO_OPTIONS
+        origin = ORIGIN.get()
+        if origin is not None and origin.routing is not None:
+            keyspace, parts = origin.routing
+            query.keyspace, query.routing_key = keyspace, list(parts)
+        model, statement = (None, None) if origin is None else (origin.model, origin.statement)
+        shape = _shape_of(query)
+        policy = self._policy_of(model, shape)
         if trace or custom_payload or paging_state or host or execute_as or execution_profile != EXEC_PROFILE_DEFAULT:
             given = (
                 ("trace", trace), ("custom_payload", custom_payload), ("paging_state", paging_state), ("host", host),
                 ("execute_as", execute_as),
                 ("execution_profile", None if execution_profile == EXEC_PROFILE_DEFAULT else execution_profile),
             )  # fmt: skip
-            options = {name: value for name, value in given if value}
-        origin = ORIGIN.get()
-        if origin is not None and origin.routing is not None:
-            keyspace, parts = origin.routing
-            query.keyspace, query.routing_key = keyspace, list(parts)
-        request = Request(
-            self, query, parameters, shape=_shape_of(query), timeout_s=timeout_s, options=options, origin=origin
-        )
-        driver = self.link.session
-        if (
-            options
-            or self.hedger is not None
-            or driver is None
-            or not self.guard.outage.is_over
-            or IN_FORCE.get() is not None
-            or CURRENT.get() is not None
-        ):
-            return self._run(request)
-        return self._run_bare(request, driver)
+            timeout_s = self._timeout_s if timeout is NOT_SET else timeout
+            request = Request(
+                self, query, parameters, shape=shape, timeout_s=timeout_s, model=model, statement=statement,
+                options={name: value for name, value in given if value},
+            )  # fmt: skip
+            return self._run(request, policy)
+        return self.begin(query, parameters, timeout, shape=shape, policy=policy, model=model, statement=statement)
 
-    def _run_bare(self, request: Request, driver: Any) -> Any:
-        """The first attempt, with nothing between the driver and the caller: there is no call before it has failed."""
+    def begin(
+        self,
+        query: Any,
+        parameters: Any,
+        timeout: Any,
+        *,
+        shape: Shape,
+        policy: Policy | None,
+        model: Any,
+        statement: Any,
+    ) -> Any:
+        """Execute a statement of the driver's: the first attempt with nothing between the driver and the caller.
+
+        There is neither a request nor a call of ours before it has failed.
+
+        Args:
+            query: The driver's statement.
+            parameters: Its values.
+            timeout: Seconds for each attempt; ``NOT_SET`` for that of the cluster.
+            shape: What its text says of it.
+            policy: Its model's own; None where the cluster's holds.
+            model: Whose statement it is, and
+            statement: cqlengine's object of it; None for untouched models and raw text.
+
+        Raises:
+            Exception: As `execute`.
+        """
         link, guard = self.link, self.guard
-        plan = iter(link.policy.make_query_plan(None, request.query))
-        sick = self.health.sick
-        host = next(plan, None)
-        if host is None or host in sick or request.shape.is_definition:
-            return self._run(request)
-        policy = self._own_policy(request) or guard.policy
-        deadline_s, timeout_s = policy.deadline_s, request.timeout_s
+        timeout_s = self._timeout_s if timeout is NOT_SET else timeout
+        driver = link.session
+        host = None
+        if (
+            driver is not None
+            and self.hedger is None
+            and guard.outage.is_over
+            and not shape.is_definition
+            and IN_FORCE.get() is None
+            and CURRENT.get() is None
+        ):
+            host = link.policy.nearest(query)
+        if driver is None or host is None:
+            request = self._request(query, parameters, timeout_s, shape, model, statement)
+            return self._run(request, policy)
+        deadline_s = (policy or guard.policy).deadline_s
+        attempt_s = deadline_s if timeout_s is None or timeout_s > deadline_s else timeout_s
+        profiles = link.profiles  # nearly always there is no datacenter but home
+        profile = profiles[shape.is_read, None] if len(profiles) == 2 else self.profile(shape.is_read, host)
         began_s = guard.clock.monotonic()
-        future = driver.execute_async(
-            request.query,
-            request.parameters,
-            timeout=deadline_s if timeout_s is None or timeout_s > deadline_s else timeout_s,
-            execution_profile=self.profile(request.shape.is_read, host),
-            host=host,
-        )
+        future = driver.execute_async(query, parameters, False, None, attempt_s, profile, None, host)  # noqa: FBT003
         try:
             rows = future.result()
         except Exception as error:  # noqa: BLE001  # the table says what it means
             failed = error
         else:
-            guard.budget.deposit()
-            return self._paged(request, rows)
-        request.go_on_from(plan, future)
-        call = Call(guard, self._operation(request), policy, began_s=began_s)
+            if not guard.budget.is_full:
+                guard.budget.deposit()
+            if not future.has_more_pages:
+                return rows
+            return self._paged(self._request(query, parameters, timeout_s, shape, model, statement), rows)
+        request = self._request(query, parameters, timeout_s, shape, model, statement)
+        request.go_on_behind(host, future)
+        call = Call(guard, self._operation(request), policy or guard.policy, began_s=began_s)
         failed = request.note(failed, future, host, call)
         return self._paged(request, sync.go_on(call, request.attempt, failed))
+
+    def _request(  # noqa: PLR0917  # as `begin` has them
+        self, query: Any, parameters: Any, timeout_s: float | None, shape: Shape, model: Any, statement: Any
+    ) -> Request:
+        return Request(self, query, parameters, shape=shape, timeout_s=timeout_s, model=model, statement=statement)
 
     def page_after(self, request: Request, paging_state: Any) -> Any:
         """The page of a request's rows that begins here."""
@@ -160,12 +197,13 @@ class Session:
             shape=request.shape,
             timeout_s=request.timeout_s,
             options=options,
-            origin=request.origin,
+            model=request.model,
+            statement=request.statement,
         )
-        return self._run(again)
+        return self._run(again, self._policy_of(request.model, request.shape))
 
-    def _run(self, request: Request) -> Any:
-        policy = policy_in_force(self.guard, self._own_policy(request))
+    def _run(self, request: Request, own: Policy | None) -> Any:
+        policy = policy_in_force(self.guard, own)
         return self._paged(request, sync.run(self.guard, self._operation(request), request.attempt, policy=policy))
 
     def _paged(self, request: Request, rows: Any) -> Any:
@@ -182,9 +220,9 @@ class Session:
 
     def _is_harmless(self, request: Request) -> bool:
         """Whether it neither deletes what may be counted in between, nor writes an element of a list, which moves."""
-        origin, shape = request.origin, request.shape
-        if origin is not None and origin.model is not None:
-            return not (shape.deletes and origin.model._has_counter)  # noqa: SLF001  # cqlengine has no other name for it
+        model, shape = request.model, request.shape
+        if model is not None:
+            return not (shape.deletes and model._has_counter)  # noqa: SLF001  # cqlengine has no other name for it
         for table in shape.deletes:
             columns = self._columns(table)
             if columns is None or any(column.cql_type == "counter" for column in columns.values()):
@@ -203,11 +241,10 @@ class Session:
         found = known.tables.get(name) if known is not None else None
         return None if found is None else found.columns
 
-    def _own_policy(self, request: Request) -> Policy | None:
-        origin = request.origin
-        if origin is not None and origin.model is not None:
-            return place_of(origin.model).policy
-        table = request.shape.table
+    def _policy_of(self, model: Any, shape: Shape) -> Policy | None:
+        if model is not None:
+            return place_of(model).policy
+        table = shape.table
         if table is None or not self._has_models:
             return None
         if table not in self._of_tables:

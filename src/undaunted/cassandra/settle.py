@@ -65,15 +65,14 @@ class Applied:
 def settle(call: Call, failure: Failure) -> Any:  # noqa: ARG001  # the engine's signature
     """Find out what happened to a lightweight transaction: its answer, `NOT_APPLIED` or `UNDECIDED`."""
     request: Request = call.subject
-    origin = request.origin
-    if origin is None or origin.statement is None:
+    statement = request.statement
+    if statement is None:
         return UNDECIDED  # text of which nothing is known
-    statement = origin.statement
-    wanted = _wanted(origin.model, statement)
+    wanted = _wanted(request.model, statement)
     if wanted is None:
         return UNDECIDED
     keys, values = wanted
-    rows = _read(call, request, origin.model, keys)
+    rows = _read(call, request, request.model, keys)
     if rows is None:
         return UNDECIDED
     is_insert = isinstance(statement, InsertStatement)
@@ -122,7 +121,6 @@ def _read(call: Call, request: Request, model: Any, keys: dict[str, Any]) -> lis
         shape=shape,
         timeout_s=request.timeout_s,
         options={"execution_profile": profile},
-        origin=None,
     )
     for retries in range(_MOST_READS):
         try:
