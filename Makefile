@@ -37,6 +37,16 @@ demo-cassandra: $(VENV)/run ## The demo on a Cassandra cluster alone
 demo-postgresql: $(VENV)/run ## The demo on a PostgreSQL primary with its standbys alone
 	@$(DEMO) --backend postgresql $(ARGS)
 
+BACKENDS ?= cassandra,mongodb,postgresql
+EXAMPLE = $(BIN)/python examples/run.py $(if $(PORT),--port $(PORT))
+
+.PHONY: example example-flask
+example: $(VENV)/test ## A small shop on Django, on real clusters to break (BACKENDS=mongodb for one alone, PORT=8000)
+	@$(EXAMPLE) --backends $(BACKENDS) $(ARGS)
+
+example-flask: $(VENV)/test ## The same shop in one file: Flask, on MongoDB alone
+	@$(EXAMPLE) --app flask $(ARGS)
+
 .PHONY: test
 test: test-unit test-integration ## All tests, on real servers
 
@@ -104,6 +114,12 @@ format: $(VENV)/check ## Let ruff format the code and sort the imports
 .PHONY: docs
 docs: $(VENV)/check ## The documentation, warnings being errors: docs/_build/html/index.html
 	$(BIN)/python -m sphinx -W -n --keep-going -q -b html docs docs/_build/html
+
+.PHONY: screenshots
+screenshots: $(VENV)/test $(VENV)/browser ## Pictures for the documentation, which the tests in a browser take: docs/_generated/screens
+	mkdir -p docs/_generated/screens
+	UNDAUNTED_SCREENSHOTS=$(CURDIR)/docs/_generated/screens $(PYTEST) -m 'integration' --timeout=300 \
+		tests/integration/example/test_example_browser.py tests/integration/frameworks/test_page.py $(ARGS)
 
 .PHONY: changelog
 changelog: $(VENV)/check ## Show what the next release's changelog says
