@@ -177,7 +177,7 @@ class CassandraHandle:
                 "role": "replica" if self._health.is_well(host) else "unknown",
                 "datacenter": host.datacenter,
                 "latency_ms": None,
-                "error": "OperationTimedOut" if host in self._health.sick else None,
+                "error": "OperationTimedOut" if host in self._health.sick else _lost(host),
             }
             for host in sorted(self._health.hosts(), key=name_of)
         ]
@@ -238,3 +238,8 @@ def register(context: ClusterContext) -> CassandraHandle:
     handle = CassandraHandle(context)
     handle.register()
     return handle
+
+
+def _lost(host: Any) -> str | None:
+    """What stands in the way of a node that the driver cannot connect to; None for one of which it knows nothing yet."""
+    return "NoConnection" if host.is_up is False else None
