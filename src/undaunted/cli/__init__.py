@@ -6,6 +6,7 @@ May import everything; each command's module is imported when the command is nam
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,11 @@ def run(arguments: Sequence[str], *, source: Source | None = None, group: click.
     from undaunted.cli.source import Source  # noqa: PLC0415 - reads the settings
 
     program = (source or Source()).program
+    quiet = logging.NullHandler()  # a command says what it has found; a driver's warnings would stand in between
+    logging.getLogger().addHandler(quiet)
     try:
         (group or commands(source)).main(list(arguments), prog_name=program)
     except SystemExit as left:
         return left.code if isinstance(left.code, int) else int(left.code is not None)
+    finally:
+        logging.getLogger().removeHandler(quiet)
