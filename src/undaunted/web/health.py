@@ -117,12 +117,15 @@ def is_ready(verdicts: Mapping[str, Verdict]) -> bool:
 
 def overall(verdicts: Mapping[str, Verdict]) -> State:
     """The worst of all; an optional cluster that is down only degrades. ``unknown`` where nothing is known."""
-    states: set[State] = {
-        "degraded" if verdict.state == "down" and not verdict.is_required else verdict.state
-        for verdict in verdicts.values()
-    }
-    found: State = next((state for state in _WORST_FIRST if state in states), "ok")
-    return found
+    states = {_weighed(verdict) for verdict in verdicts.values()}
+    for state in _WORST_FIRST:
+        if state in states:
+            return state
+    return "ok"
+
+
+def _weighed(verdict: Verdict) -> State:
+    return "degraded" if verdict.state == "down" and not verdict.is_required else verdict.state
 
 
 def watch(*, at_most_s: float) -> dict[str, Any]:

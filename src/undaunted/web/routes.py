@@ -145,7 +145,8 @@ def _metrics(_: str) -> Answer:
 
 
 def _page(base: str) -> Answer:
-    text = _asset("page.html").decode().replace("{{base}}", html.escape(base, quote=True))
+    below = f"/{base.strip('/')}/".replace("//", "/")  # never two at the start: they would name a host
+    text = _asset("page.html").decode().replace("{{base}}", html.escape(below, quote=True))
     return Answer(status=200, content_type="text/html; charset=utf-8", body=text.encode())
 
 

@@ -170,6 +170,20 @@ def test_a_base_is_written_as_text() -> None:
     assert "<script>alert" not in page
 
 
+@pytest.mark.parametrize(
+    ("base", "shown"),
+    [
+        ("/undaunted/", "/undaunted/"),
+        ("/undaunted", "/undaunted/"),
+        ("/", "/"),
+        ("//evil.example/x/", "/evil.example/x/"),
+    ],
+)
+def test_a_base_never_names_a_host(base: str, shown: str) -> None:
+    configure()
+    assert f'src="{shown}page.js"' in answer("", is_staff=True, base=base).body.decode()
+
+
 def test_the_script_never_writes_html() -> None:
     configure()
     script = ask("page.js").body.decode()
