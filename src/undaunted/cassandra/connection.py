@@ -241,5 +241,5 @@ def register(context: ClusterContext) -> CassandraHandle:
 
 
 def _lost(host: Any) -> str | None:
-    """What stands in the way of a node that the driver cannot connect to; None for one of which it knows nothing yet."""
+    """What stands in the way of a node that the driver cannot connect to; None where it knows of nothing."""
     return "NoConnection" if host.is_up is False else None
