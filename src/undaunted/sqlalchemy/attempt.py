@@ -22,6 +22,7 @@ from undaunted.sqlalchemy.errors import UnusableCluster
 from undaunted.sqlalchemy.faults import is_lost, sqlstate_of
 from undaunted.sqlalchemy.free import FreeKey
 from undaunted.sqlalchemy.keys import have_key_inserted, insert_key, is_table_missing
+from undaunted.sqlalchemy.opening import Opening
 from undaunted.sqlalchemy.unitsessions import UnitSession
 
 if TYPE_CHECKING:
@@ -74,7 +75,6 @@ class Attempt:
         """Whether its function runs."""
         return self._token is not None
 
-    @property
     def is_in_savepoint(self) -> bool:
         """Whether what is done now may be undone alone."""
         connection = self._connection
@@ -209,7 +209,9 @@ class Attempt:
             return
         if sqlstate_of(error) != IN_FAILED_TRANSACTION:
             self._noted = error
-            if is_table_missing(error):  # which may be that of the keys, and the next unit is to say so
+            if self.unit.has_key_row and is_table_missing(
+                error
+            ):  # which may be that of the keys, and the next unit is to say so
                 self.unit.cluster.key_tables.discard(self.unit.table.fullname)
 
     def meaning_of(self, error: Exception) -> Exception:
@@ -276,10 +278,13 @@ def _note(context: ExceptionContext) -> None:
 
 def _is_writer_of(unit: Unit, engine: sa.Engine) -> bool:
     writer = unit.cluster.async_writer.sync_engine if unit.is_async else unit.cluster.writer
-    return engine.pool is writer.pool
+    return engine is writer or engine.pool is writer.pool
 
 
 def _is_autocommit(connection: sa.Connection) -> bool:
+    driver: Any = connection.connection.driver_connection
+    if isinstance(driver, Opening):
+        return driver.is_autocommit  # it has been told by now, whoever has declared it
     declared = connection.get_execution_options().get("isolation_level")
     if declared is None:
         declared = getattr(connection.dialect, "_on_connect_isolation_level", None)

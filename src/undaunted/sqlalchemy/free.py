@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy import exc, orm
@@ -16,7 +17,11 @@ from sqlalchemy import exc, orm
 from undaunted.sqlalchemy.links import KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.orm import Mapper, Session
+
+    from undaunted.sqlalchemy.links import Link
 
 __all__ = ["FreeKey"]
 
@@ -37,14 +42,13 @@ class FreeKey:
         has_row: Whether a row was noted by which it can be recognised.
     """
 
-    __slots__ = ("_began_s", "_instance", "_known", "_mapper", "_node", "_pid")
+    __slots__ = ("_began_s", "_instance", "_known", "_link", "_mapper")
 
     def __init__(self) -> None:
         self._instance: Any = None
         self._mapper: Mapper[Any] | None = None
         self._known: tuple[Any, ...] | None = None
-        self._pid = 0
-        self._node: object = None
+        self._link: Link | None = None
         self._began_s = 0.0
 
     @property
@@ -56,24 +60,22 @@ class FreeKey:
 
     def begun(self, connection: sa.Connection) -> None:
         """Note who serves the transaction; nothing is asked for it."""
-        driver: Any = connection.connection.driver_connection
-        info = getattr(driver, "info", None)
-        self._pid = int(getattr(info, "backend_pid", 0) or 0)
-        self._node = _node_of(connection)
+        self._link = connection.info.get(KEY)
         self._began_s = time.monotonic()
 
-    def flushing(self, session: Session, *, in_savepoint: bool) -> None:
+    def flushing(self, session: Session, *, in_savepoint: bool | Callable[[], bool]) -> None:
         """Choose among the rows that are about to be inserted; forget one that is about to be deleted or renamed.
 
         What is inserted behind a savepoint may be undone alone, so it shows nothing.
         """
         if self._instance is not None and (self._instance in session.deleted or self._is_renamed()):
             self.forget()
-        if self._instance is None and not in_savepoint:
+        if self._instance is None:
             for instance in session.new:
-                mapper = orm.object_mapper(instance)
+                mapper = orm.attributes.instance_state(instance).mapper
                 if _is_made_here(instance, mapper):
-                    self._instance, self._mapper = instance, mapper
+                    if not (in_savepoint() if callable(in_savepoint) else in_savepoint):
+                        self._instance, self._mapper = instance, mapper
                     return
 
     def flushed(self) -> None:
@@ -93,7 +95,13 @@ class FreeKey:
 
     def ask(self, connection: sa.Connection) -> bool | None:
         """Whether the attempt was applied; None while its transaction may still be running."""
-        if _node_of(connection) == self._node and self._is_running(connection):
+        link: Link | None = connection.info.get(KEY)
+        if (
+            self._link is not None
+            and link is not None
+            and link.node == self._link.node
+            and self._is_running(connection, self._link.pid)
+        ):
             return None
         assert self._mapper is not None  # noqa: S101  # `has_row` was asked
         assert self._known is not None  # noqa: S101
@@ -102,13 +110,13 @@ class FreeKey:
         found = sa.select(sa.literal(1)).select_from(table).where(*(column == value for column, value in keys))
         return connection.execute(found).first() is not None
 
-    def _is_running(self, connection: sa.Connection) -> bool:
+    def _is_running(self, connection: sa.Connection, pid: int) -> bool:
         """Whether the old server process is still there; one that only waits for its lost client is ended.
 
         A process of the same number that is younger than the attempt is another one. One in its COMMIT is left to it:
         ended there, it would leave its changes on this node alone.
         """
-        found = connection.execute(_BACKEND, {"pid": self._pid}).first()
+        found = connection.execute(_BACKEND, {"pid": pid}).first()
         if found is None:
             return False
         age_s, is_idle = found
@@ -116,21 +124,26 @@ class FreeKey:
             return False
         if is_idle:
             with contextlib.suppress(exc.DBAPIError):  # who may not, waits
-                connection.execute(_TERMINATE, {"pid": self._pid})
+                connection.execute(_TERMINATE, {"pid": pid})
         return True
-
-
-def _node_of(connection: sa.Connection) -> str | None:
-    link = connection.info.get(KEY)
-    return None if link is None else link.node
 
 
 def _is_made_here(instance: object, mapper: Mapper[Any]) -> bool:
     """Whether all of an object's primary key is made by this process: set already, or by a default of Python's."""
-    values = mapper.primary_key_from_instance(instance)
-    return all(
-        value is not None or _has_own_default(column) for column, value in zip(mapper.primary_key, values, strict=True)
-    )
+    values = orm.attributes.instance_dict(instance)
+    parts = _PARTS.get(mapper)
+    if parts is None:
+        names = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
+        defaults = map(_has_own_default, mapper.primary_key)
+        parts = _PARTS[mapper] = tuple(zip(names, defaults, strict=True))
+    for name, has_default in parts:  # noqa: SIM110  # asked for each object that is stored
+        if not has_default and values.get(name) is None:
+            return False
+    return True
+
+
+_PARTS: WeakKeyDictionary[Mapper[Any], tuple[tuple[str, bool], ...]] = WeakKeyDictionary()
+"""Of each mapper, what its primary key consists of, and whether Python makes it by default."""
 
 
 def _has_own_default(column: Any) -> bool:

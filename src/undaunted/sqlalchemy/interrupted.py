@@ -66,6 +66,8 @@ class Connection(Opening, psycopg.Connection[Any]):
 
     def rollback(self) -> None:
         """As psycopg's."""
+        if self._is_undone():
+            return
         undone = self._undone()
         if undone is None:
             super().rollback()
@@ -120,6 +122,8 @@ class AsyncConnection(Opening, psycopg.AsyncConnection[Any]):
 
     async def rollback(self) -> None:
         """As psycopg's."""
+        if self._is_undone():
+            return
         undone = self._undone()
         if undone is None:
             await super().rollback()

@@ -28,6 +28,7 @@ class Link:
         epoch: The node's epoch when it was made (see `undaunted.sqlalchemy.watch.Watch.epoch`).
         for_writes: Whether it may be used only while its node takes writes.
         pgconn: libpq's connection.
+        pid: The number of the server's process.
         is_async: Whether its owner is an event loop's.
         is_fresh: Whether nobody has had it yet.
         is_lent: Whether somebody has it now.
@@ -40,13 +41,14 @@ class Link:
 
     __slots__ = (
         "__weakref__", "_ends", "_has_news", "_lock", "commit_at", "deadline_s", "epoch", "for_writes", "is_async",
-        "is_cut", "is_fresh", "is_lent", "is_overdue", "is_weakened", "node", "pgconn",
+        "is_cut", "is_fresh", "is_lent", "is_overdue", "is_weakened", "node", "pgconn", "pid",
     )  # fmt: skip
 
     def __init__(
         self, node: str, epoch: int, pgconn: psycopg.pq.abc.PGconn, *, for_writes: bool, is_async: bool
     ) -> None:
         self.node, self.epoch, self.pgconn = node, epoch, pgconn
+        self.pid = pgconn.backend_pid
         self.for_writes, self.is_async = for_writes, is_async
         self.is_fresh = True
         self.is_lent = self.is_cut = self.is_overdue = self.is_weakened = False

@@ -11,8 +11,8 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import uuid
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import ref
 
 from sqlalchemy import exc, orm
 from sqlalchemy.orm.collections import collection_adapter
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy.orm import InstanceState
-
-    _Restorers = WeakKeyDictionary[InstanceState[Any], Callable[[InstanceState[Any], object], None]]
 
 __all__ = ["Memory", "mapped_arguments", "refuse_detached", "refuse_other_session"]
 
@@ -34,10 +32,12 @@ _UNCHANGING = frozenset({type(None), bool, int, float, str, bytes, uuid.UUID, dt
 class Memory:
     """What the new objects of one unit of work, that came from outside, looked like before it."""
 
-    __slots__ = ("_restorers",)
+    __slots__ = ("_known", "_sweep_at")
 
     def __init__(self, objects: Iterable[object] = ()) -> None:
-        self._restorers: _Restorers | None = None
+        # By identity, with weak references: what the unit makes itself is remembered too, and goes with its session.
+        self._known: dict[int, tuple[ref[InstanceState[Any]], _Before]] = {}
+        self._sweep_at = 1000
         for each in objects:
             self.remember(each)
 
@@ -46,40 +46,61 @@ class Memory:
         state: InstanceState[Any] = orm.attributes.instance_state(instance)
         if state.key is not None:
             return
-        if self._restorers is None:
-            # Weak, since what the unit makes itself is remembered as well, and goes with its session.
-            self._restorers = WeakKeyDictionary()
-        if state not in self._restorers:
-            self._restorers[state] = _captured(state)
+        known = self._known
+        found = known.get(id(state))
+        if found is not None and found[0]() is state:
+            return
+        if len(known) >= self._sweep_at:
+            self._known = known = {number: kept for number, kept in known.items() if kept[0]() is not None}
+            self._sweep_at = 2 * len(known) + 1000
+        known[id(state)] = ref(state), _captured(state, instance)
 
     def restore(self) -> None:
         """Put every object back that is still there."""
-        for state, restorer in list((self._restorers or {}).items()):
-            instance = state.obj()
-            if instance is not None:
+        for kept, before in list(self._known.values()):
+            state = kept()
+            instance = None if state is None else state.obj()
+            if state is not None and instance is not None:
                 orm.make_transient(instance)
-                restorer(state, instance)
+                _put_back(state, instance, before)
 
 
-def _captured(state: InstanceState[Any]) -> Callable[[InstanceState[Any], object], None]:
-    """What puts an object back to what it is now, in place; holds nothing of the object itself."""
-    found = {name: value for name, value in state.dict.items() if name != _STATE}
-    values = {name: _copied(value) for name, value in found.items() if type(value) not in _UNCHANGING}
-    plain = {name: value for name, value in found.items() if name not in values}
-    history = dict(state.committed_state)
-    was_modified = state.modified
+class _Before(NamedTuple):
+    """What an object was; holds nothing of the object itself.
 
-    def restore(state: InstanceState[Any], instance: object) -> None:
-        found = orm.attributes.instance_dict(instance)
-        restored = plain | {name: put_back() for name, put_back in values.items()}
-        for name in [name for name in found if name != _STATE]:
-            del found[name]
-        found.update(restored)
-        state.committed_state.clear()
-        state.committed_state.update(history)
-        state.modified = was_modified
+    Attributes:
+        plain: Its values that nobody can change.
+        values: What puts each of the others back.
+        history: What SQLAlchemy knows to have been committed.
+        was_modified: Whether it takes it for modified.
+    """
 
-    return restore
+    plain: dict[str, Any]
+    values: dict[str, Callable[[], Any]]
+    history: dict[str, Any]
+    was_modified: bool
+
+
+def _captured(state: InstanceState[Any], instance: object) -> _Before:
+    plain: dict[str, Any] = orm.attributes.instance_dict(instance).copy()
+    plain.pop(_STATE, None)
+    values: dict[str, Callable[[], Any]] = {}
+    if not _UNCHANGING.issuperset(map(type, plain.values())):
+        values = {name: _copied(value) for name, value in plain.items() if type(value) not in _UNCHANGING}
+        for name in values:
+            del plain[name]
+    return _Before(plain, values, state.committed_state.copy(), state.modified)
+
+
+def _put_back(state: InstanceState[Any], instance: object, before: _Before) -> None:
+    found = orm.attributes.instance_dict(instance)
+    restored = before.plain | {name: put_back() for name, put_back in before.values.items()}
+    for name in [name for name in found if name != _STATE]:
+        del found[name]
+    found.update(restored)
+    state.committed_state.clear()
+    state.committed_state.update(before.history)
+    state.modified = before.was_modified
 
 
 def _copied(value: Any) -> Callable[[], Any]:
@@ -135,13 +156,17 @@ def mapped_arguments(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any
         InvalidRequestError: An argument belongs to a session.
     """
     found: list[object] = []
-    for item in _with_members((getattr(function, "__self__", None), *args, *kwargs.values())):
-        if _is_mapped(item):
-            if orm.object_session(item) is not None:
-                refuse_other_session(item)
-            found.append(item)
-    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _is_filled(cell)]
-    found.extend(item for item in _with_members(cells) if _is_mapped(item) and orm.object_session(item) is None)
+    owner = getattr(function, "__self__", None)
+    if owner is not None or args or kwargs:
+        for item in _with_members((owner, *args, *kwargs.values())):
+            if _is_mapped(item):
+                if orm.object_session(item) is not None:
+                    refuse_other_session(item)
+                found.append(item)
+    cells = getattr(function, "__closure__", None)
+    if cells:
+        held = [cell.cell_contents for cell in cells if _is_filled(cell)]
+        found.extend(item for item in _with_members(held) if _is_mapped(item) and orm.object_session(item) is None)
     return found
 
 

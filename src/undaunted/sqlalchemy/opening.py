@@ -62,6 +62,11 @@ class Opening:
         """Whether no transaction is open."""
         return bool(self.pgconn.transaction_status == TransactionStatus.IDLE)
 
+    @property
+    def is_autocommit(self: Any) -> bool:
+        """Whether each statement is a transaction of its own."""
+        return bool(self.autocommit)
+
     def _start_query(self) -> Any:
         """Begin where psycopg does; what the cursors below send begins by itself."""
         parent: Any = super()
@@ -91,13 +96,18 @@ class Opening:
         parent: Any = super()
         return parent._check_intrans_gen(attribute)
 
+    def _is_undone(self: Any) -> bool:
+        """Whether there is nothing to undo, not even a message; true for each connection that comes back committed."""
+        self.due = self.written_at = None
+        is_idle = self.pgconn.transaction_status == TransactionStatus.IDLE
+        return is_idle and self._tpc is None and self._pipeline is None
+
     def _undone(self: Any) -> Any:
         """What undoes a transaction in place of psycopg's own way; None where that is to do it.
 
         psycopg forgets all prepared statements then, since what they refer to may have been undone. What only reads has
         made nothing, so there they stay, and most readers end each of their transactions so.
         """
-        self.due = self.written_at = None
         is_reading = self.read_only and self.pgconn.transaction_status == TransactionStatus.INTRANS
         return piped.executed(self, b"ROLLBACK") if is_reading and self._pipeline is None else None
 
@@ -109,14 +119,14 @@ class _Opens:
 
     def _execute_gen(self: Any, query: Any, params: Any = None, *, prepare: Any = None, binary: Any = None) -> Any:
         connection = self._conn
-        if not connection.is_idle or connection.autocommit or not _CAN_PIPELINE or connection._pipeline is not None:
+        if (
+            connection.pgconn.transaction_status != TransactionStatus.IDLE
+            or connection.autocommit
+            or not _CAN_PIPELINE
+            or connection._pipeline is not None
+        ):
             return super()._execute_gen(query, params, prepare=prepare, binary=binary)  # type: ignore[misc]
-        return piped.begun(self, query, params, prepare=prepare, binary=binary, is_alone=_is_alone)
-
-
-def _is_alone(text: bytes, parameters: Any) -> bool:
-    """Whether it is one statement, which the server takes without its text being looked into by libpq."""
-    return bool(parameters) or _ALONE.match(text) is not None
+        return piped.begun(self, query, params, prepare=prepare, binary=binary, is_alone=_ALONE.match)
 
 
 class Cursor(_Opens, psycopg.Cursor[Any]):

@@ -34,12 +34,15 @@ _USED: dict[Any, tuple[str, ...]] = {
 
 def missing() -> list[str]:
     """What this release of psycopg lacks of the names used here; nothing, where all is well."""
-    return [
+    lacks = [
         f"{owner.__name__.rpartition('.')[2]}.{name}"
         for owner, names in _USED.items()
         for name in names
         if not inspect.isroutine(getattr(owner, name, None))
     ]
+    base: Any = psycopg.Connection.__mro__[1]  # what both kinds of connections are
+    written = base.__init__.__code__.co_names
+    return lacks + [f"Connection.{name}" for name in ("_pipeline", "_tpc", "_prepared") if name not in written]
 
 
 def fail(connection: sa.Connection, error: Exception) -> NoReturn:

@@ -8,7 +8,8 @@ from sqlalchemy import orm
 from sqlalchemy.ext import asyncio as sa_asyncio
 from sqlalchemy.util import concurrency
 
-from undaunted.sqlalchemy.routed import Session, sorted_out
+from undaunted.sqlalchemy.bound import sorted_out
+from undaunted.sqlalchemy.routed import Session
 
 if TYPE_CHECKING:
     from undaunted.sqlalchemy.tokens import Token

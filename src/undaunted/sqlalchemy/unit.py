@@ -13,6 +13,8 @@ from undaunted.sqlalchemy.memory import Memory
 from undaunted.sqlalchemy.tokens import note_commit
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from undaunted.sqlalchemy.cluster import Cluster
     from undaunted.sqlalchemy.free import FreeKey
 
@@ -57,7 +59,7 @@ class Unit:
         cluster: Where it happens.
         terms: What it was declared to be.
         key: What stands in the table of keys once it has been applied.
-        table: That table.
+        table: That table; not set where there is no key row.
         memory: The objects from outside.
         value: What the function returned in the attempt whose COMMIT was handed over last.
         free: What shows whether that attempt was applied, where there is no key row.
@@ -72,6 +74,8 @@ class Unit:
         "value",
     )  # fmt: skip
 
+    table: sa.Table
+
     def __init__(self, cluster: Cluster, terms: Terms, objects: list[object], *, is_async: bool) -> None:
         if terms.key == "free" and not terms.readonly and not cluster.is_postgresql:
             raise UnusableCluster(
@@ -83,7 +87,8 @@ class Unit:
         self.is_async = is_async
         self.has_key_row = terms.key == "row" and not terms.readonly
         self.key = fresh_key() if self.has_key_row else _NO_KEY
-        self.table = table_of(terms.target)
+        if self.has_key_row:
+            self.table = table_of(terms.target)
         self.memory = Memory(objects)
         self.runs = 0
         self.is_handed_over = False

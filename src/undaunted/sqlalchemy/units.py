@@ -17,7 +17,7 @@ from undaunted.sqlalchemy.errors import OutcomeUnknown
 from undaunted.sqlalchemy.functions import complete, position_of_session, refuse_generator, without_session
 from undaunted.sqlalchemy.keys import KeyTaken
 from undaunted.sqlalchemy.memory import mapped_arguments
-from undaunted.sqlalchemy.targets import cluster_of
+from undaunted.sqlalchemy.targets import cluster_of, only_cluster
 from undaunted.sqlalchemy.unit import Terms, Unit
 
 if TYPE_CHECKING:
@@ -232,7 +232,8 @@ def run_in_transaction(
 def _run_unit(
     work: UnitOfWork, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, position: int = 0
 ) -> Any:
-    cluster = cluster_of(work.terms.target)
+    target = work.terms.target
+    cluster = (None if target is None else only_cluster(target)) or cluster_of(target)
     outer = joined(cluster, work.terms)
     if outer is not None:
         return function(*args[:position], outer.opened, *args[position:], **kwargs)

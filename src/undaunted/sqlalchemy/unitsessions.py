@@ -69,9 +69,11 @@ class UnitSession(Session):
 
     def add(self, instance: object, **options: Any) -> None:
         """As SQLAlchemy's; an object of another session is refused, with the remedy."""
-        holder = orm.object_session(instance)
-        if holder is not None and holder is not self:
-            refuse_other_session(instance)
+        state = getattr(instance, "_sa_instance_state", None)
+        if state is not None and state.session_id not in (None, self.hash_key):
+            holder = orm.object_session(instance)
+            if holder is not None and holder is not self:
+                refuse_other_session(instance)
         super().add(instance, **options)
 
     def merge(self, instance: Any, **options: Any) -> Any:
@@ -86,7 +88,7 @@ class UnitSession(Session):
 
     def undaunted_commit(self) -> None:
         """Commit."""
-        super().commit()
+        orm.Session.commit(self)  # within a call, where ours adds nothing
 
     def undaunted_close(self) -> None:
         """Undo what was not committed, and give the connection back."""
@@ -95,6 +97,13 @@ class UnitSession(Session):
     def undaunted_invalidate(self) -> None:
         """Throw the connection away, asking nobody."""
         super().invalidate()
+
+    def undaunted_flushes(self) -> None:
+        """Not to be called: SQLAlchemy's event before a flush."""
+        super().undaunted_flushes()
+        attempt = self.undaunted_attempt
+        if attempt.free is not None:
+            attempt.free.flushing(self, in_savepoint=attempt.is_in_savepoint)
 
 
 class UnitSyncSession(UnitSession):
@@ -121,13 +130,6 @@ def _met(session: UnitSession, instance: object) -> None:
         session.undaunted_attempt.unit.memory.remember(instance)
     elif not session.undaunted_merging:
         refuse_detached(instance)
-
-
-@event.listens_for(UnitSession, "before_flush")
-def _flushing(session: UnitSession, flush_context: object, instances: object) -> None:  # noqa: ARG001
-    attempt = session.undaunted_attempt
-    if attempt.free is not None:
-        attempt.free.flushing(session, in_savepoint=attempt.is_in_savepoint)
 
 
 @event.listens_for(UnitSession, "after_flush")
