@@ -1,0 +1,166 @@
+"""Celery's prefork pool: workers fork off an application in use, tasks outlive a failover, and none is run blindly."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import uuid
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from celery import Celery
+from tests.integration.frameworks.servers import Processes
+
+import undaunted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from celery.result import AsyncResult
+    from typing_extensions import Self
+
+    from undaunted.lab import MongoLab
+    from undaunted.testing.cql import FakeCassandra
+
+pytestmark = pytest.mark.integration
+
+EVERY_BACKEND = pytest.mark.parametrize("site", ["mongodb", "postgresql", "cassandra", "fake"], indirect=True)
+WORKERS = 2
+
+
+class Worker(Processes):
+    """A worker of Celery with two processes, and the way to hand it tasks; its broker is a folder."""
+
+    def __init__(self, site: dict[str, Any], folder: Path) -> None:
+        for name in ("broker", "control", "results"):
+            (folder / name).mkdir()
+        self._folder = folder
+        self.app = Celery("test", broker="filesystem://", backend=f"file://{folder / 'results'}")
+        self.app.conf.broker_transport_options = {
+            "data_folder_in": str(folder / "broker"),
+            "data_folder_out": str(folder / "broker"),
+            "control_folder": str(folder / "control"),
+        }
+        options = [
+            "--pool=prefork",
+            f"--concurrency={WORKERS}",
+            "--without-gossip",
+            "--without-mingle",
+            "--loglevel=info",
+        ]
+        arguments = [sys.executable, "-m", "celery", "--app=tasks", "worker", *options]
+        super().__init__(arguments, {**site, "folder": str(folder)}, folder)
+
+    def __enter__(self) -> Self:
+        try:
+            self.until(lambda: "ready." in self.said(), what="the worker")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        super().__exit__(*exc_info)
+        self.app.close()
+
+    def send(self, task: str, *arguments: Any) -> AsyncResult[Any]:
+        return self.app.send_task(f"tasks.{task}", args=arguments)
+
+    def result(self, task: AsyncResult[Any], *, timeout_s: float = 60.0) -> dict[str, Any]:
+        """State and result as the worker has written them."""
+
+        def written() -> dict[str, Any] | None:
+            try:
+                found: dict[str, Any] = json.loads(
+                    (self._folder / "results" / f"celery-task-meta-{task.id}").read_text()
+                )
+            except (FileNotFoundError, ValueError):
+                return None
+            return found if found["status"] in ("SUCCESS", "FAILURE") else None
+
+        answer: dict[str, Any] = self.until(written, what="the task", timeout_s=timeout_s)
+        return answer
+
+    def results(self, tasks: list[AsyncResult[Any]]) -> list[dict[str, Any]]:
+        ends_s = time.monotonic() + 90
+        return [self.result(task, timeout_s=ends_s - time.monotonic()) for task in tasks]
+
+
+def marks(count: int) -> list[str]:
+    run = uuid.uuid4().hex[:8]
+    return [f"{run}-{number}" for number in range(count)]
+
+
+@EVERY_BACKEND
+@pytest.mark.parametrize("used", [False, True], ids=["unused", "used"])
+def test_every_worker_works_at_once(site: Callable[..., dict[str, Any]], tmp_path: Path, used: bool) -> None:
+    """Not the first one alone, and none with an error; also where the application has used the cluster before."""
+    with Worker(site(used=used), tmp_path) as worker:
+        answers = worker.results([worker.send("write", mark) for mark in marks(40)])
+        assert Counter(answer["status"] for answer in answers) == {"SUCCESS": 40}, worker.said()[-5000:]
+        assert len({answer["result"] for answer in answers}) == WORKERS
+
+
+@pytest.mark.parametrize("site", ["mongodb"], indirect=True)
+def test_tasks_with_the_profile_of_workers_outlive_a_failover(
+    site: Callable[..., dict[str, Any]], healthy_mongo_lab: MongoLab, tmp_path: Path
+) -> None:
+    """A call of a request would have given up: the cluster's own profile has a deadline shorter than an election."""
+    told = site()
+    told["settings"]["clusters"]["shop"] |= {"profile": "web"}
+    told["settings"]["profiles"] = {"web": {"retry.deadline": "200ms"}}
+    written = marks(40)
+    with Worker(told, tmp_path) as worker:
+        worker.result(worker.send("write_with_time", "first"))
+        healthy_mongo_lab.kill(healthy_mongo_lab.primary())
+        answers = worker.results([worker.send("write_with_time", mark) for mark in written])
+        assert Counter(answer["status"] for answer in answers) == {"SUCCESS": len(written)}, worker.said()[-5000:]
+    healthy_mongo_lab.heal()
+    with healthy_mongo_lab.client() as client:
+        rows = client[told["settings"]["clusters"]["shop"]["database"]]["marks"].find({"mark": {"$in": written}})
+        assert Counter(row["mark"] for row in rows) == dict.fromkeys(written, 1)
+
+
+@pytest.mark.parametrize("site", ["mongodb"], indirect=True)
+def test_a_task_that_runs_twice_pays_once_if_it_has_an_identity(
+    site: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """With ``acks_late`` a task is run again after its worker was killed, also where it had committed already."""
+    account = uuid.uuid4().hex
+    with Worker(site(), tmp_path) as worker:
+        paid = {"pay_blindly": f"{account}-blindly", "pay": f"{account}-once"}
+        for task, name in paid.items():
+            assert worker.result(worker.send(task, name, 10))["status"] == "SUCCESS", worker.said()[-5000:]
+            assert (tmp_path / f"died-{name}").exists()
+        balances = {task: worker.result(worker.send("balance", name))["result"] for task, name in paid.items()}
+        assert balances == {"pay_blindly": 20, "pay": 10}
+
+
+@pytest.mark.parametrize("site", ["fake"], indirect=True)
+def test_plain_workers_of_cassandra_do_nothing_where_their_parent_has_connected(
+    site: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """What `test_every_worker_works_at_once` shows is not so by itself: the driver's thread is not in the fork."""
+    with Worker(site(side="plain", used=True), tmp_path) as worker:
+        try:
+            ended = worker.result(worker.send("write", "mark"), timeout_s=15)["status"]
+        except AssertionError:
+            ended = "nothing"
+        assert ended != "SUCCESS"
+
+
+@pytest.mark.parametrize("site", ["fake"], indirect=True)
+def test_an_unknown_outcome_ends_a_task_and_is_not_run_again(
+    site: Callable[..., dict[str, Any]], fake_cassandra: FakeCassandra, tmp_path: Path
+) -> None:
+    """``acks_late`` runs what was lost again, and not what has failed."""
+    fake_cassandra.execute("CREATE TABLE sites.site_hits (page text PRIMARY KEY, count counter)")
+    with Worker(site(), tmp_path) as worker:
+        fake_cassandra.script("UPDATE").lose_reply()
+        answer = worker.result(worker.send("count", "home"))
+        assert answer["status"] == "FAILURE", worker.said()[-5000:]
+        assert answer["result"]["exc_type"] == undaunted.OutcomeUnknown.__name__
+    assert fake_cassandra.execute("SELECT count FROM sites.site_hits") == [{"count": 1}]
