@@ -496,7 +496,9 @@ def test_a_lab_from_one_terminal_obeys_another():
 
 def test_a_detached_lab_lives_until_down(home):
     undaunted("lab", "up", "mongodb", "--nodes", "1", "--detach")
-    undaunted("lab", "up", "mongodb", "--nodes", "1", "--detach", "--name", "second")
+    up = json.loads(undaunted("lab", "up", "mongodb", "--nodes", "1", "--detach", "--name", "second", "--json").stdout)
+    assert (up["name"], up["backend"], len(up["nodes"])) == ("second", "mongodb", 1)
+    assert up["settings"]["clusters"]["lab"]["nodes"] == [up["nodes"][0]["address"]]
     try:
         report = json.loads(undaunted("lab", "status", "--json").stdout)
         assert [entry["name"] for entry in report] == ["mongodb", "second"]
@@ -505,7 +507,12 @@ def test_a_detached_lab_lives_until_down(home):
         assert "Several labs are running: mongodb, second. Say which one with --name." in unclear.stderr
         again = undaunted("lab", "up", "mongodb", "--nodes", "1", check=False)
         assert "A lab named 'mongodb' is running" in again.stderr
-        undaunted("lab", "down", "--name", "second")
+        told = json.loads(undaunted("lab", "kill", "primary", "--name", "second", "--json").stdout)
+        assert (told["node"]["name"], told["now"], told["primary"]) == ("n1", "killed", None)
+        assert "no majority" in told["why"]
+        told = json.loads(undaunted("lab", "start", "n1", "--name", "second", "--json").stdout)
+        assert (told["nodes"][0]["name"], told["now"]) == ("n1", "is up")
+        assert json.loads(undaunted("lab", "down", "--name", "second", "--json").stdout) == {"ended": ["second"]}
     finally:
         undaunted("lab", "down", "--all")
     assert not any(alive(pid) for pid in pids)

@@ -173,3 +173,14 @@ def test_completion_prints_a_script(shell: str, capsys: pytest.CaptureFixture[st
 def test_a_framework_completes_nothing_of_its_own() -> None:
     group = commands(Source(program="flask undaunted"))
     assert "completion" not in group.list_commands(click.Context(group))
+
+
+@pytest.mark.parametrize("start", ["cli.main()", "group.commands().main(['status'])"], ids=["alone", "below Flask"])
+def test_without_rich_it_says_what_to_install(start: str) -> None:
+    code = (
+        f"import sys; sys.modules['rich'] = None; from undaunted import cli; from undaunted.cli import group; {start}"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "The command line needs rich: pip install 'undaunted[cli]'." in done.stderr
+    assert "Traceback" not in done.stderr
