@@ -218,6 +218,7 @@ class MongoClient(DriverClient[dict[str, Any]]):
     ) -> Any:
         guard = self._undaunted_guard
         first: Sending | None = None
+        failed: Exception | None = None
         # Nearly every command: nothing is amiss, and nobody has declared anything. `_guarded` does right by these too;
         # here they are spared its calls (docs/cost.md), among them that of `super`.
         if (
@@ -259,7 +260,7 @@ class MongoClient(DriverClient[dict[str, Any]]):
         execution = Execution(
             self, guard, func, session, bulk, operation, is_read, address, read_pref, retryable, marks
         )
-        if first is None:
+        if first is None or failed is None:
             return self._guarded(execution)
         execution.follow(first)
         try:

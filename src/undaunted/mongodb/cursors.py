@@ -72,7 +72,7 @@ class Cursor(DriverCursor[dict[str, Any]]):
     """A `pymongo.cursor.Cursor` over a find that is resumed exactly, or raises."""
 
     # A cursor that has not begun. On the class, and below pymongo's private names instead of its properties, because
-    # each call that is added here is paid by every query (docs/cost.md), that of `super` in `next` too.
+    # each call that is added here is paid by every query (docs/cost.md), that of `super` too.
     _undaunted_failure: BaseException | None = None
     _undaunted_is_whole = False  # all that is left is here: nothing can be lost any more
     _undaunted_progress: Progress | None = None
@@ -184,7 +184,7 @@ class Cursor(DriverCursor[dict[str, Any]]):
         """As pymongo's; does not wait for a node that is gone."""
         if self._id:
             _drop_if_lost(self, self.collection)
-        super().close()
+        DriverCursor.close(self)
 
     def __del__(self) -> None:
         if self._killed and not self._session and not self._sock_mgr:
