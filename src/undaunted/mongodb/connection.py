@@ -41,6 +41,10 @@ __all__ = [
 ]
 
 
+_BEGINS_S = 5.0
+"""How long closing waits for a client that is being made just then; its name servers may be slow."""
+
+
 class _FirstUse:
     """A lock around the first use of an alias, since in MongoEngine alone two threads would make two clients."""
 
@@ -75,6 +79,7 @@ class MongoDBHandle:
         self._inherited: list[Any] = []
         self._beginning: threading.Thread | None = None
         self._refusal: str | None = None
+        self._is_closed = False
 
     def _diagnose(self) -> str | None:
         client = registered._connections.get(self._aliases[0])  # noqa: SLF001
@@ -119,6 +124,8 @@ class MongoDBHandle:
             self._beginning.start()
 
     def _begin(self) -> None:
+        if self._is_closed:
+            return
         try:
             client_of(self._aliases[0]).begin()
             self._refusal = None
@@ -146,6 +153,10 @@ class MongoDBHandle:
 
     def close(self) -> None:
         """Close the client and forget the aliases."""
+        beginning = self._beginning
+        self._is_closed = True
+        if beginning is not None and beginning is not threading.current_thread():
+            beginning.join(_BEGINS_S)  # else it might leave a client behind, which the next cluster of this name finds
         for alias in self._aliases:
             mongoengine.disconnect(alias)
 

@@ -57,6 +57,7 @@ class RequestScope:
         self.profile = profile or settings.profile_of(path)
         self._began_s = time.monotonic()
         self._options = _options(everything, self.profile, began_s=self._began_s)
+        self._is_bounded = False
         self._carried: Carried | None = None
         if settings.read_your_writes != "off" and _has_tokens(everything):
             from undaunted.sqlalchemy.carried import Carried  # noqa: PLC0415  # not where there is no such cluster
@@ -65,6 +66,7 @@ class RequestScope:
 
     def __enter__(self) -> Self:
         self._options.__enter__()
+        self._is_bounded = True
         if self._carried is not None:
             self._carried.enter()
         return self
@@ -74,7 +76,17 @@ class RequestScope:
     ) -> None:
         if self._carried is not None:
             self._carried.leave()
-        self._options.__exit__(kind, error, traceback)
+        self.release()
+
+    def release(self) -> None:
+        """End the deadline alone, where the answer's body is still to be streamed, in place of leaving the block.
+
+        What the request has written stays in force in this context, so that its own body sees it; the next request
+        begins afresh all the same. A deadline would cut a long body, which has its own calls and its own reader.
+        """
+        if self._is_bounded:
+            self._is_bounded = False
+            self._options.__exit__(None, None, None)
 
     def change(self, profile: str) -> None:
         """Take another profile from here on, within the block; its deadline counts from the request's start, too.
@@ -89,13 +101,6 @@ class RequestScope:
         self._options.__exit__(None, None, None)
         self.profile, self._options = profile, chosen
         chosen.__enter__()
-
-    def release(self) -> None:
-        """End the deadline alone, instead of leaving the block: for an answer whose body is made later, as it is sent.
-
-        What the body reads still sees what the request has written; the next request here begins afresh.
-        """
-        self._options.__exit__(None, None, None)
 
     def tokens(self) -> dict[str, str]:
         """What the visitor's next request must not be behind, by cluster: what he brought, joined with what he wrote.

@@ -89,11 +89,23 @@ def test_another_name_is_not_found_and_not_repeated(name: str) -> None:
         assert name not in found.body.decode()
 
 
-def test_a_required_cluster_that_is_down_makes_it_not_ready_and_it_lives(refused: str) -> None:
-    configure(refused)
+@pytest.mark.parametrize("backend", ["mongodb", "cassandra", "sqlalchemy"])
+def test_a_required_cluster_that_is_down_makes_it_not_ready_and_it_lives(
+    backend: str, refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEDGER_URL", f"postgresql://nobody@{refused}/shop")
+    declared: dict[str, Any] = {
+        "mongodb": {"nodes": [refused], "replica_set": "rs0", "database": "shop"},
+        "cassandra": {"nodes": [refused], "local_datacenter": "dc1", "keyspace": "shop"},
+        "sqlalchemy": {"nodes": [refused], "url": {"env": "LEDGER_URL"}},
+    }[backend]
+    undaunted.configure({"clusters": {"orders": {"backend": backend, **declared}}})
     found = settled("ready", 503)
     assert json.loads(found.body) == {"ready": False, "clusters": {"orders": {"state": "down", "required": True}}}
     assert ask("live").status == 200
+    [node] = json.loads(ask("status.json").body)["clusters"]["orders"]["nodes"]
+    assert (node["address"], node["role"], node["breaker"]) == (refused, "unknown", "open")
+    assert node["error"], "it is told what stands in the way, by name"
 
 
 def test_an_optional_cluster_that_is_down_does_not(refused: str) -> None:

@@ -244,6 +244,22 @@ def test_what_is_released_has_no_deadline_and_still_sees_the_visitors_writes() -
     contextvars.copy_context().run(serve)
 
 
+def test_a_streamed_body_has_no_deadline_and_sees_what_its_request_has_written() -> None:
+    configure()
+
+    def serve() -> None:
+        with undaunted.options(deadline="1m"):
+            request = scope(tokens={"ledger": "1-10"})
+            request.__enter__()
+            request.release()
+            assert 59.0 < remaining_s() <= 60.0
+            assert str(needs().token) == "1-10"
+            request.__exit__(None, None, None)  # also when a framework does both
+            assert 59.0 < remaining_s() <= 60.0, "what is around the request is left alone"
+
+    contextvars.Context().run(serve)
+
+
 def test_requests_of_many_threads_are_not_in_each_others_way() -> None:
     configure()
     wrong: list[object] = []
