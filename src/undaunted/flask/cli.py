@@ -9,6 +9,7 @@ from flask.cli import ScriptInfo
 
 from undaunted.cli.group import commands
 from undaunted.cli.source import Source
+from undaunted.cli.sync import sync
 from undaunted.flask.state import SETTINGS, config_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ def group_of(app: Flask) -> click.Group:
 
 
 def _group(framework: Callable[[], object]) -> click.Group:
-    return commands(Source(program=_PROGRAM, framework=framework, framework_name=SETTINGS))
+    group = commands(Source(program=_PROGRAM, framework=framework, framework_name=SETTINGS))
+    group.add_command(sync)  # the application imports its models
+    return group
 
 
 def _of_the_application() -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import current_app, jsonify, make_response, render_template, request
+from flask import current_app, jsonify, make_response, request
 from werkzeug.exceptions import ServiceUnavailable
 
 from undaunted.flask.state import state_of
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["answer"]
 
-TEMPLATE = "undaunted/unavailable.html"
+TEMPLATE = "undaunted/503.html"
 """An application that has a template of this name has its own shown."""
 
 
@@ -45,6 +45,17 @@ def _shown(failure: Failure) -> Response:
         response = jsonify(status=failure.status, title=failure.title, detail=failure.detail)
         response.content_type = "application/problem+json"
     else:
-        response = make_response(render_template(TEMPLATE, failure=failure))
+        response = make_response(_page(failure))
     response.status_code = failure.status
     return response
+
+
+def _page(failure: Failure) -> str:
+    """The template, without what the application's context processors would ask the database for that is gone."""
+    page: str
+    try:
+        page = current_app.jinja_env.get_template(TEMPLATE).render(failure=failure)
+    except Exception:  # whatever an application's own template does, its visitor is answered
+        current_app.logger.exception("the template %s has failed", TEMPLATE)
+        page = f"<!doctype html><title>{failure.title}</title><p>{failure.detail}"  # words of ours, with no markup
+    return page

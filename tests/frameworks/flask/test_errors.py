@@ -78,10 +78,33 @@ def test_the_log_has_what_failed_and_nothing_of_the_visitor(app: Flask, caplog: 
 
 def test_an_application_has_its_own_template(make_app: Callable[..., Flask], tmp_path: Path) -> None:
     (tmp_path / "undaunted").mkdir()
-    (tmp_path / "undaunted" / "unavailable.html").write_text("Closed, come again: {{ failure.retry_after_s }}")
+    (tmp_path / "undaunted" / "503.html").write_text("Closed, come again: {{ failure.retry_after_s }}")
     app = make_app(SETTINGS)
     app.jinja_loader.searchpath.insert(0, str(tmp_path))  # type: ignore[union-attr]
     assert wired(app).test_client().get("/orders/1", headers=HTML).text == "Closed, come again: 3"
+
+
+def test_a_template_that_fails_leaves_nobody_without_an_answer(
+    make_app: Callable[..., Flask], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "undaunted").mkdir()
+    (tmp_path / "undaunted" / "503.html").write_text("{{ nobody.knows }}")
+    app = make_app(SETTINGS)
+    app.jinja_loader.searchpath.insert(0, str(tmp_path))  # type: ignore[union-attr]
+    answer = wired(app).test_client().get("/orders/1", headers=HTML)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "3")
+    assert "Temporarily unavailable" in answer.text
+    assert "the template undaunted/503.html has failed" in caplog.text
+
+
+def test_the_page_asks_nothing_of_the_applications_own_context(app: Flask) -> None:
+    """Which may be who the visitor is, from the very database that is gone."""
+
+    @app.context_processor
+    def user() -> Any:
+        raise AssertionError("asked")
+
+    assert app.test_client().get("/orders/1", headers=HTML).status_code == 503
 
 
 def test_an_applications_own_page_for_503_goes_before(app: Flask) -> None:

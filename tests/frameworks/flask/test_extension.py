@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -169,6 +171,32 @@ def test_wrong_settings_are_a_sentence_of_the_command_and_no_traceback(tmp_path:
     assert said.returncode == 3, said.stderr
     assert "clusters.orders.backend" in said.stderr
     assert "Traceback" not in said.stderr
+
+
+MODELS = """
+import os
+from undaunted.sqlalchemy import DeclarativeBase
+from sqlalchemy.orm import Mapped, mapped_column
+
+class Base(DeclarativeBase):
+    __undaunted__ = {"cluster": "ledger"}
+
+class Entry(Base):
+    __tablename__ = "entry"
+    id: Mapped[int] = mapped_column(primary_key=True)
+"""
+
+
+def test_sync_makes_what_the_models_of_the_application_need(tmp_path: Path) -> None:
+    (tmp_path / "models.py").write_text(MODELS)
+    (tmp_path / "wsgi.py").write_text(APPLICATION + "import models\n")
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    settings = {"clusters": {"ledger": {"backend": "sqlalchemy", "url": url}}}
+    said = flask_says(tmp_path, settings, "--app", "wsgi", "undaunted", "sync")
+    assert said.returncode == 0, said.stderr
+    assert "entry" in said.stdout
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as database:
+        assert ("entry",) in database.execute("SELECT name FROM sqlite_master").fetchall()
 
 
 def test_the_commands_are_the_applications_own_too(make_app: Callable[..., Flask]) -> None:
