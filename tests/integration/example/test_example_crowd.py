@@ -71,7 +71,8 @@ def test_no_page_fails_and_no_order_is_lost_or_doubled_while_nodes_of_all_cluste
         assert not complaints
         assert [str(page) for page in pages if page.status >= 500 or page.status == 0] == []
         assert [complaint for customer in customers for complaint in customer.complaints] == []
-        assert max(pages, key=lambda page: page.took_s).took_s < DEADLINE_S + OVER_S
+        slowest_s = max(page.took_s for page in pages)
+        assert 1.0 < slowest_s < DEADLINE_S + OVER_S  # a killed primary is felt: the faults were real
         assert min(len(customer.orders) for customer in customers) >= 3
         acknowledged = {number: total for customer in customers for number, total in customer.orders.items()}
         assert orders_in(shop) == acknowledged

@@ -94,7 +94,7 @@ def mark_paid(session: orm.Session, order: Order) -> None:
     session.execute(sa.update(OrderRow).where(OrderRow.number == order.number).values(is_paid=True))
 
 
-def _read(chosen: sa.Select[tuple[OrderRow]]) -> list[Order]:
+def _read(chosen: sa.Select[Any]) -> list[Order]:
     with Session(Base, readonly=True) as session:
         return [_order(row) for row in session.scalars(chosen.order_by(OrderRow.placed_at.desc()))]
 
