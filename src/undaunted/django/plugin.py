@@ -85,13 +85,16 @@ def undaunted_db(request: pytest.FixtureRequest) -> Generator[Databases | None]:
 
 @pytest.fixture(autouse=True)
 def _undaunted_db_where_needed(request: pytest.FixtureRequest) -> None:  # pyright: ignore[reportUnusedFunction]
-    if _app() is not None and _needs_databases(request):
+    if _app() is None:
+        return
+    if request.node.get_closest_marker("django_db") or not _FIXTURES.isdisjoint(request.fixturenames):
         request.getfixturevalue("undaunted_db")
 
 
-def _needs_databases(request: pytest.FixtureRequest) -> bool:
-    if request.node.get_closest_marker("django_db") or not _FIXTURES.isdisjoint(request.fixturenames):
-        return True
+@pytest.fixture(autouse=True, scope="class")
+def _undaunted_db_of_a_class(request: pytest.FixtureRequest) -> None:  # pyright: ignore[reportUnusedFunction]
+    """Before ``setUpClass`` and ``setUpTestData``, which no fixture of a function comes before."""
     django_test: Any = sys.modules.get("django.test")
     kind: Any = getattr(request, "cls", None)
-    return bool(kind is not None and django_test and issubclass(kind, django_test.TransactionTestCase))
+    if _app() is not None and kind is not None and django_test and issubclass(kind, django_test.TransactionTestCase):
+        request.getfixturevalue("undaunted_db")

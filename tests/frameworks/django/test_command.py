@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from django.test import Client
 
+    from undaunted.testing.cql import FakeCassandra
+
 MODELS = """
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -53,6 +55,20 @@ def test_wrong_settings_are_a_sentence_and_exit_code_3(tmp_path: Path) -> None:
     assert ran.returncode == 3
     assert "clusters.ledger.url" in ran.stdout + ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_check_asks_the_nodes(
+    site: Callable[..., Client], fake_cassandra: FakeCassandra, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_cassandra.create_keyspace("shop")
+    site(fake_cassandra.settings_for("catalog", keyspace="shop"))
+    call_command("undaunted", "check")
+    assert fake_cassandra.traffic
+    fake_cassandra.kill(2)
+    with pytest.raises(CommandError) as caught:
+        call_command("undaunted", "check", "catalog")
+    assert caught.value.returncode == 1
+    assert fake_cassandra.nodes[1].address in "".join(capsys.readouterr())
 
 
 def test_where_a_setting_came_from(

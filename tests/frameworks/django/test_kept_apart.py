@@ -171,6 +171,7 @@ def test_the_environment_does_not_lead_back_to_the_real_one(tmp_path: Path) -> N
 PYTESTS = """
 import os
 import pytest
+from django.test import TestCase
 from shop.models import pay, paid, where
 
 NAME = os.path.basename(where())  # when the module is imported
@@ -187,6 +188,14 @@ def test_it_is_not_the_real_one(number, undaunted_db):
 def test_the_mark_of_pytest_django():
     pay(100)
     assert 100 in paid()
+
+class Classic(TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        pay(200)
+
+    def test_what_was_set_up(self):
+        assert 200 in paid()
 """
 IN_MEMORY = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 
@@ -195,7 +204,7 @@ def test_pytest_django(tmp_path: Path) -> None:
     project = on_sqlite(tmp_path, tests=PYTESTS, databases=IN_MEMORY)
     ran = project.pytest("-q", SEEN=str(tmp_path / "seen"))
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "9 passed" in ran.stdout
+    assert "10 passed" in ran.stdout
     assert set((tmp_path / "seen").read_text().split()) == {"test_ledger.db"}
     assert is_untouched(tmp_path)
 
@@ -204,7 +213,7 @@ def test_each_worker_of_xdist_has_its_own(tmp_path: Path) -> None:
     project = on_sqlite(tmp_path, tests=PYTESTS, databases=IN_MEMORY)
     ran = project.pytest("-q", "-n", "2", SEEN=str(tmp_path / "seen"))
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "9 passed" in ran.stdout
+    assert "10 passed" in ran.stdout
     assert set((tmp_path / "seen").read_text().split()) == {"test_ledger_gw0.db", "test_ledger_gw1.db"}
     assert is_untouched(tmp_path)
 
