@@ -58,6 +58,8 @@ class Connection(Opening, psycopg.Connection[Any]):
             with contextlib.suppress(psycopg.Error):
                 self.rollback()
             raise CommitRolledBack
+        if self.due is not None and status == TransactionStatus.INTRANS:
+            self.begin_with_key()  # somebody has begun beneath psycopg; the key is there before the COMMIT all the same
         self.due = None
         if status != TransactionStatus.IDLE and self.before_commit is not None:
             self.before_commit(self.written_at)
@@ -114,6 +116,8 @@ class AsyncConnection(Opening, psycopg.AsyncConnection[Any]):
             with contextlib.suppress(psycopg.Error):
                 await self.rollback()
             raise CommitRolledBack
+        if self.due is not None and status == TransactionStatus.INTRANS:
+            await self.begin_with_key()
         self.due = None
         if status != TransactionStatus.IDLE and self.before_commit is not None:
             self.before_commit(self.written_at)

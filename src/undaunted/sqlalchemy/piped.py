@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["begun", "executed", "opened"]
 
-_UUID = (2950,)
+_UUID = [2950]
 """The type of the key's parameter."""
-_BINARY = (Format.BINARY,)
+_BINARY = [Format.BINARY]  # a list, as older releases of psycopg want it
 _NOT_PREPARED = b"26000"
 
 

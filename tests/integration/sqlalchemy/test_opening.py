@@ -174,6 +174,11 @@ def undone_before(session: Any, mark: str) -> None:
     one_text(session, mark)
 
 
+def begun_beneath_the_driver(session: Any, mark: str) -> None:
+    for command in ("BEGIN", f"INSERT INTO note VALUES (gen_random_uuid(), '{mark}')"):
+        driver_of(session).pgconn.exec_(command.encode())
+
+
 def caught_before_anything_was_sent(session: Any, mark: str) -> None:
     with pytest.raises(exc.ProgrammingError):
         driver = driver_of(session)
@@ -186,7 +191,8 @@ def caught_before_anything_was_sent(session: Any, mark: str) -> None:
 
 FIRST = [
     copy_in, many_rows, two_statements, one_text, a_setting, a_savepoint, a_drivers_block, a_drivers_pipeline, a_stream,
-    another_kind_of_cursor, undone_before, caught_before_anything_was_sent,
+    another_kind_of_cursor, undone_before, begun_beneath_the_driver,
+    caught_before_anything_was_sent,
 ]  # fmt: skip
 
 
