@@ -38,17 +38,18 @@ def make_tables(site: dict[str, Any]) -> None:
 class Processes:
     """A program and all the processes that it forks, within a ``with`` block.
 
-    They are a group of their own, and whoever is still there at the end of the block is killed with the group.
+    They are a group of their own, and whoever is still there at the end of the block, or of this process, is killed
+    with the group.
     """
 
     def __init__(self, arguments: list[str], site: dict[str, Any], folder: Path) -> None:
         self._log = folder / "processes.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                arguments,
+                [sys.executable, str(PROGRAMS / "guarded.py"), *arguments],
                 cwd=folder,
                 env=environment(site),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # which ends with this process, however it ends
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -71,6 +72,8 @@ class Processes:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+            if self.process.stdin is not None:
+                self.process.stdin.close()
 
     def until(self, condition: Any, *, what: str, timeout_s: float = _STARTS_S) -> Any:
         """Wait for a state while the program runs, and return what was waited for."""
