@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import django
 import pytest
 from django.urls import reverse
 
@@ -107,8 +108,11 @@ def test_a_site_without_users_shows_the_page_to_nobody(site: Callable[..., Clien
 
 
 def test_where_a_login_is_required_a_probe_needs_none(site: Callable[..., Client], ledger: dict[str, Any]) -> None:
-    """What Django's own LoginRequiredMiddleware, of 5.1 and later, asks of a view."""
-    from undaunted.django.views import show
-
-    site(ledger)
-    assert show.login_required is False
+    middleware = ["undaunted.django.middleware.UndauntedMiddleware", "tests.frameworks.django.site.who_am_i"]
+    has_it = django.VERSION >= (5, 1)
+    if has_it:
+        middleware.append("django.contrib.auth.middleware.LoginRequiredMiddleware")
+    client = site(ledger, MIDDLEWARE=middleware, LOGIN_URL="/login")
+    assert client.get("/bounds").status_code == (302 if has_it else 200)
+    assert client.get("/status/live").status_code == 200
+    assert client.get("/status/").status_code == 403
