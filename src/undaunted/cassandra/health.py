@@ -124,15 +124,17 @@ class Health:
 
     def unanswered(self, host: Any) -> None:
         """A call has waited for this node in vain."""
+        if host in self.sick:
+            return  # of all who met it together only the first has anything to do
+        # A prober for each node: one that was only waited for, because a replica is dead, is well within
+        # milliseconds, and must not wait until another one has had its time to answer.
+        prober = threading.Thread(target=self._probe, args=(host,), name="undaunted-prober", daemon=True)
         with self._changed:
             if host in self.sick or self._session is None:
                 return
             self.sick |= {host}
-            # A prober for each node: one that was only waited for, because a replica is dead, is well within
-            # milliseconds, and must not wait until another one has had its time to answer.
-            prober = threading.Thread(target=self._probe, args=(host,), name="undaunted-prober", daemon=True)
             self._probers[host] = prober
-            prober.start()
+        prober.start()  # outside of the lock: it waits until the thread runs, and a busy machine takes its time
         self._weigh()
 
     def none_left(self) -> None:

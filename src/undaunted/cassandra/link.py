@@ -12,6 +12,7 @@ from cassandra.cluster import NoHostAvailable
 from undaunted.cassandra import seams
 from undaunted.core.operation import Kind, Operation
 from undaunted.engine import sync
+from undaunted.engine.ahead import load_ahead
 from undaunted.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Link:
         """Begin to connect, if nobody has; waits for nothing."""
         if self.session is not None or self._thread is not None or self._fatal is not None:
             return
+        load_ahead()
         with self._lock:
             if self._thread is None and self.session is None and self._fatal is None and not self._is_closed:
                 self._guard.outage.all_lost()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import undaunted
 from undaunted.registry import REGISTRY
 from undaunted.testing.cql import WriteTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def probers() -> list[str]:
@@ -83,3 +89,38 @@ def test_a_range_that_is_too_slow_for_a_cluster_that_is_well_ends_after_its_atte
         list(shop.Product.objects)
     assert len(caught.value.attempts) == 3
     assert len(hang.fired) == 3
+
+
+SECOND_TRY = """
+import json, sys
+import undaunted
+from undaunted.cassandra import Model, columns
+
+class Product(Model):
+    __undaunted__ = {"cluster": "catalog"}
+    sku = columns.Integer(primary_key=True)
+    name = columns.Text()
+
+undaunted.configure(json.loads(sys.argv[1]))
+tried = []
+undaunted.subscribe(tried.append, undaunted.events.RetryScheduled)
+Product.objects(sku=1).first()
+before = set(sys.modules)
+Product.objects(sku=1).update(name="x")
+undaunted.close()
+print(len(tried), sorted(set(sys.modules) - before))
+"""
+
+
+def test_who_meets_a_failure_imports_nothing_for_it(shop: Any, settings_of: Callable[..., dict[str, Any]]) -> None:
+    """All who meet a frozen node would wait for those imports together, behind their timeouts."""
+    shop.fake.script("UPDATE").lose_reply()
+    done = subprocess.run(
+        [sys.executable, "-c", SECOND_TRY, json.dumps(settings_of(shop.fake))],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "1 []"
