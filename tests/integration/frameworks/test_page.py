@@ -386,6 +386,28 @@ def test_what_several_processes_say_is_one_picture(browser: Browser, url: str, r
         assert len(page.get_by_text("has taken over from").all_text_contents()) == 1
 
 
+def test_retries_are_gathered_and_unknown_outcomes_are_not(browser: Browser, url: str, refused: str) -> None:
+    configure(refused)
+    ended = {"operation": f"insert{time.time_ns()}", "node": "a:1", "attempts": 2, "elapsed_s": 0.5, "error": "X"}
+    at = time.time()
+    for i in range(3):
+        REGISTRY.publish(
+            OutcomeLeftUnknown(cluster="orders", backend="mongodb", **ended, reason="unknown", at=at + i / 100)
+        )
+        REGISTRY.publish(CallFailed(cluster="orders", backend="mongodb", **ended, reason="deadline", at=at + i / 100))
+    with opened(browser, url) as (page, _):
+        shows(page, f"{ended['operation']} was given up")
+        assert page.get_by_text(f"{ended['operation']} was given up").count() == 1
+        assert (
+            page.locator("li", has_text=f"{ended['operation']} was given up").locator(".times").text_content()
+            == "3 times"
+        )
+        assert page.get_by_text(f"{ended['operation']} on a:1: nobody knows").count() == 3
+        page.get_by_role("radio", name="Unknown outcomes").check()
+        assert page.get_by_text(f"{ended['operation']} was given up").count() == 0
+        assert page.get_by_text(f"{ended['operation']} on a:1: nobody knows").count() == 3
+
+
 def status() -> bytes:
     return answer("status.json", is_staff=True, base="/").body
 

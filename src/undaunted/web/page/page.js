@@ -11,6 +11,7 @@
   const SPAN_S = 300;       // what the tape of a cluster shows
   const KEPT = 300;         // events
   const SAME_S = 3;         // within which several processes tell of one and the same failover
+  const BURST_S = 10;       // within which retries of a kind are one line
 
   const $ = (id) => document.getElementById(id);
   const address = document.body.dataset.status;
@@ -120,20 +121,21 @@
     return ["down", "degraded", "ok", "unknown"].find((state) => states.includes(state)) || "unknown";
   }
 
-  // What several processes tell of one thing is one line, and so are retries in a row.
+  // What several processes tell of one failover is one line, and so are retries of a kind that follow each other. An
+  // unknown outcome is never joined with another: each is a write that somebody must look after.
   function lines() {
-    const sorted = [...events.values()].sort((a, b) => b.at - a.at);
     const grouped = [];
-    for (const event of sorted) {
+    for (const event of [...events.values()].sort((a, b) => b.at - a.at)) {
       const [kind, tone, text] = told(event);
-      const like = grouped.slice(-8).find((line) => line.cluster === event.cluster && line.event === event.event
-        && (line.text === text || (kind === "failover" && line.about === (event.to_node || event.node)))
-        && (kind === "retry" ? line.first - event.at < 10 : line.first - event.at < SAME_S && line.process !== event.process));
+      const what = kind === "retry" ? [event.operation, event.node, event.error] : [event.to_node || event.node];
+      const key = JSON.stringify([event.cluster, event.event, ...what]);
+      const like = kind !== "unknown" && grouped.slice(-8).find((line) => line.key === key
+        && (kind === "retry" ? line.first - event.at < BURST_S : line.first - event.at < SAME_S && line.process !== event.process));
       if (like) {
-        like.times += kind === "retry" ? 1 : 0;
+        if (kind === "retry") like.times += 1;
         like.first = event.at;
       } else {
-        grouped.push({ at: event.at, first: event.at, times: 1, kind, tone, text, event: event.event, cluster: event.cluster, process: event.process, about: event.to_node || event.node });
+        grouped.push({ key, at: event.at, first: event.at, times: 1, kind, tone, text, event: event.event, cluster: event.cluster, process: event.process });
       }
     }
     return grouped;
@@ -155,7 +157,7 @@
     write($("figure-nodes"), nodes.length ? `${nodes.filter((node) => node.role !== "unknown").length} of ${nodes.length}` : "–");
     write($("figure-waiting"), String(waiting));
     write($("figure-failover"), failover ? ago(failover.at, now) : "none seen");
-    write($("figure-unknown"), String(list.filter((line) => line.event === "OutcomeLeftUnknown").reduce((sum, line) => sum + line.times, 0)));
+    write($("figure-unknown"), String(list.filter((line) => line.event === "OutcomeLeftUnknown").length));
     document.title = state === "ok" ? "undaunted" : `${state} · undaunted`;
     for (const [name, cluster] of all) showCluster(name, cluster, now);
     for (const [name, card] of cards) if (!all.has(name)) { card.element.remove(); cards.delete(name); }
@@ -241,7 +243,7 @@
     const parts = card.tape.map((piece) => svg("rect", { class: piece.state, x: x(piece.from), width: Math.max(1, x(piece.until) - x(piece.from)), y: 5, height: 8 }));
     for (const event of events.values()) {
       if (event.cluster === name && event.event === "FailoverCompleted" && event.at > now - SPAN_S) {
-        parts.push(svg("rect", { class: "mark-failover", x: x(event.at) - 1, width: 2, y: 0, height: 18 }));
+        parts.push(svg("rect", { class: "mark-failover", x: x(event.at) - 0.4, width: 0.8, y: 0, height: 18 }));
       }
     }
     card.find(".tape").replaceChildren(...parts);
