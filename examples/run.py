@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from undaunted.lab import CassandraLab, LabError, MongoLab, PostgresLab
-from undaunted.lab.ports import LOOPBACK, choose, is_free
+from undaunted.lab.ports import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,12 +61,20 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if unknown:
         parser.error(f"--backends {found.backends}: {unknown[0]!r} is none of {', '.join(LABS)}")
     found.backends = ["mongodb"] if found.app == "flask" else [backend for backend in LABS if backend in chosen]
-    if found.port is None:
-        found.port = USUAL_PORT if is_free(USUAL_PORT, LOOPBACK) else 0
-    elif found.port and not is_free(found.port, LOOPBACK):
-        parser.error(f"--port {found.port}: another process has it; name another one, or 0 for any that is free")
-    found.port = found.port or choose(1, taken=set())[0]
+    if found.port is not None and not 0 <= found.port < 65536:
+        parser.error(f"--port {found.port}: a port is a number from 0 to 65535")
     return found
+
+
+def listen(port: int | None) -> socket.socket:
+    """Take the port, which gunicorn inherits: found out now, nobody else can have it when the shop opens."""
+    try:
+        return socket.create_server((LOOPBACK, USUAL_PORT if port is None else port))
+    except OSError as error:
+        if port is None:
+            return socket.create_server((LOOPBACK, 0))
+        remedy = "name another one, or 0 for any that is free"
+        raise CannotOpenError(f"--port {port} cannot be used ({os.strerror(error.errno or 0)}); {remedy}.") from error
 
 
 def say(line: str) -> None:
@@ -92,7 +101,7 @@ def open_labs(backends: Sequence[str], name: str, stack: contextlib.ExitStack) -
 
     def start(lab: Lab) -> None:
         try:
-            lab.open()
+            lab.open(progress=lambda step: say(f"  {lab.backend}: {step} ..."))
         except LabError as error:
             failures.append(error)
 
@@ -141,19 +150,23 @@ def prepare_django(labs: dict[str, Lab], environ: dict[str, str], password: str)
     del environ["DJANGO_SUPERUSER_PASSWORD"]
 
 
-def serve(app: str, port: int, environ: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+def serve(app: str, listener: socket.socket, environ: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
     """Start gunicorn, and wait until it answers."""
     folder, module = (HERE / "django_app", "config.wsgi") if app == "django" else (HERE / "flask_app", "app:app")
     conf = HERE / "django_app" / "gunicorn.conf.py"
-    gunicorn = ["-m", "gunicorn", f"--config={conf}", f"--chdir={folder}", f"--bind={LOOPBACK}:{port}", module]
+    bind = f"--bind=fd://{listener.fileno()}"
+    gunicorn = ["-m", "gunicorn", f"--config={conf}", f"--chdir={folder}", bind, module]
+    port: int = listener.getsockname()[1]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603  # our own words
             [sys.executable, str(HERE / "tied.py"), str(os.getpid()), *gunicorn],
             env=environ,
             stdout=output,
             stderr=subprocess.STDOUT,
+            pass_fds=[listener.fileno()],
             start_new_session=True,  # Ctrl-C is for us to handle
         )
+    listener.close()  # it is gunicorn's now
     give_up_s = time.monotonic() + OPENING_S
     while True:
         if is_live(port):
@@ -187,14 +200,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def url_of(port: int) -> str:
-    """Where the shop is."""
-    return f"http://{LOOPBACK}:{port}/"
-
-
-def greeting(options: argparse.Namespace, labs: dict[str, Lab], password: str) -> str:
+def greeting(options: argparse.Namespace, labs: dict[str, Lab], *, url: str, password: str) -> str:
     """What to click, and what to break."""
-    url = url_of(options.port)
     program = Path(sys.executable).with_name("undaunted")
     office = [f"The office:     {url}office/  (user keeper, password {password})"] if options.app == "django" else []
     kills = {"catalogue": "kill n2", "orders": "kill primary", "ledger": "freeze primary"}
@@ -217,6 +224,8 @@ def greeting(options: argparse.Namespace, labs: dict[str, Lab], password: str) -
 
 def run(options: argparse.Namespace, stack: contextlib.ExitStack) -> int:
     """Open the shop, and keep it open."""
+    listener = stack.enter_context(listen(options.port))
+    url = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
     home = make_home(stack)
     say(f"Starting {', '.join(options.backends)} ...")
     labs = open_labs(options.backends, options.name, stack)
@@ -226,9 +235,9 @@ def run(options: argparse.Namespace, stack: contextlib.ExitStack) -> int:
         prepare_django(labs, environ, password)
     say("Opening the shop ...")
     log = home / "gunicorn.log"
-    process = serve(options.app, options.port, environ, log)
+    process = serve(options.app, listener, environ, log)
     stack.callback(end, process)
-    say(greeting(options, labs, password))
+    say(greeting(options, labs, url=url, password=password))
     process.wait()
     raise CannotOpenError(f"gunicorn ended by itself:\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
 

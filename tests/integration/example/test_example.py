@@ -133,6 +133,7 @@ def test_a_shop_whose_web_server_is_killed_says_so_and_ends(tmp_path: Path) -> N
         (["--backends", "oracle"], "'oracle' is none of cassandra, mongodb, postgresql"),
         (["--backends", "mongodb", "--name", "a/b"], "cannot be named 'a/b-orders'"),
         (["--app", "pyramid"], "invalid choice"),
+        (["--port", "70000"], "from 0 to 65535"),
     ],
 )
 def test_what_cannot_work_is_said_in_a_sentence(options: list[str], says: str) -> None:
@@ -150,5 +151,6 @@ def test_a_port_that_somebody_has_is_said_before_anything_is_started() -> None:
             [sys.executable, str(RUN), "--port", port], capture_output=True, text=True, check=False, timeout=60
         )
     assert done.returncode == 2
-    assert f"--port {port}: another process has it" in done.stderr
+    assert f"--port {port} cannot be used (Address already in use)" in done.stderr
+    assert "Starting" not in done.stdout
     assert time.monotonic() - began_s < 30

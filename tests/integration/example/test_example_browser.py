@@ -87,6 +87,24 @@ def test_what_is_bought_while_the_primary_dies_is_bought_once(shop: Opened, page
         shop.labs["orders"].wait_healthy()
 
 
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
+def test_with_all_on_postgresql_too(tmp_path: Path, browser: Browser, fault: str) -> None:
+    with opened(tmp_path, "--backends", "postgresql") as shop:
+        context = browser.new_context(base_url=shop.url)
+        try:
+            page = context.new_page()
+            page.goto("/product/boots-03/")
+            page.get_by_role("button", name="Put into the cart").click()
+            getattr(shop.labs["ledger"], fault)("primary")
+            page.get_by_role("button", name=re.compile("Buy for")).dblclick(timeout=60_000)
+            page.get_by_role("heading", name="Thank you").wait_for(timeout=60_000)
+            assert page.locator("#payment").is_visible()
+            page.get_by_role("link", name="Orders", exact=True).click()
+            assert page.get_by_text("paid", exact=True).count() == 1
+        finally:
+            context.close()
+
+
 def test_a_page_that_is_asked_for_while_the_primary_freezes_comes(shop: Opened, page: Page) -> None:
     page.goto("/shelf/boots/")
     frozen = shop.labs["orders"].freeze("primary")
