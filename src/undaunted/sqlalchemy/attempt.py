@@ -45,7 +45,7 @@ class Attempt:
     Attributes:
         unit: The unit.
         call: Its guarded call.
-        session: The session; None before it was opened.
+        session: The session; None before it was opened, and behind its end.
         given: The same as a coroutine function gets it; None for a plain function.
         value: What the function returned; set before the block ends.
         free: What is noted for settling without a key row.
@@ -77,8 +77,10 @@ class Attempt:
 
     def is_in_savepoint(self) -> bool:
         """Whether what is done now may be undone alone."""
-        connection = self._connection
-        return self.opened.in_nested_transaction() or (connection is not None and connection.in_nested_transaction())
+        session, connection = self.session, self._connection
+        return (session is not None and session.in_nested_transaction()) or (
+            connection is not None and connection.in_nested_transaction()
+        )
 
     # -- begin ---------------------------------------------------------------------------------------
 
@@ -181,18 +183,25 @@ class Attempt:
 
         A lost attempt's objects stay as they are, since it may turn out to have been applied.
         """
-        if self.session is not None:
-            with contextlib.suppress(Exception):
-                self.session.undaunted_close()
-        self._connection = None
+        session = self.session
+        if session is not None:
+            try:  # noqa: SIM105  # each unit comes by here
+                session.undaunted_close()
+            except Exception:  # noqa: BLE001, S110  # such as one of a connection that has been lost
+                pass
+        self._forget()
 
     def drop(self) -> None:
         """Throw the connection away, without a word to the server: nothing may wait now, and nothing is run again."""
         if self.session is not None:
             with contextlib.suppress(Exception):
                 self.session.undaunted_invalidate()
-        self._connection = None
+        self._forget()
         self.unit.memory.restore()
+
+    def _forget(self) -> None:
+        """Let go of the session, which leads back here: nothing is left for the garbage collector."""
+        self.session = self.given = self._connection = None
 
     def rolled_back(self) -> None:
         """The function has undone what it had done, and with it whatever went wrong until then."""

@@ -100,6 +100,11 @@ class UnitOfWork:
         refuse_generator(function)
         return _run_unit(self, function, args, kwargs)  # type: ignore[no-any-return]
 
+    @property
+    def is_unbounded(self) -> bool:
+        """Whether it declares nothing that bounds its calls."""
+        return self._options is None
+
     def scope(self) -> contextlib.AbstractContextManager[object]:
         """What the calls of this unit are bounded by.
 
@@ -248,12 +253,15 @@ def _run_unit(
             return unit.applied_before()
         return attempt.value
 
-    with work.scope():
-        try:
+    try:
+        if work.is_unbounded and CURRENT.get() is None:  # as most are
             result = sync.run(cluster.guard, unit.operation, body, policy=work.policy(cluster))
-        except BaseException as error:
-            gave_up(unit, error)
-            raise
+        else:
+            with work.scope():
+                result = sync.run(cluster.guard, unit.operation, body, policy=work.policy(cluster))
+    except BaseException as error:
+        gave_up(unit, error)
+        raise
     if unit.has_key_row:
         sweeps.touch(cluster, unit.table)
     return result

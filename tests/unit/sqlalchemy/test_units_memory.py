@@ -227,6 +227,46 @@ def test_what_is_made_within_a_unit_is_not_kept_by_it() -> None:
     memory.restore()
 
 
+def test_a_bulk_of_objects_that_are_gone_is_forgotten() -> None:
+    memory = Memory()
+    for _ in range(5000):
+        memory.remember(Order(total=1))
+    kept = Order(total=7)
+    memory.remember(kept)
+    assert len(memory._known) < 1100
+    kept.total = 8
+    memory.restore()
+    assert kept.total == 7
+
+
+@pytest.mark.parametrize("key", ["row", "undone"])
+def test_a_unit_leaves_nothing_to_the_garbage_collector(key: str) -> None:
+    """Its session goes with it, as with plain SQLAlchemy, and not whenever the collector runs."""
+    sessions: list[weakref.ref[Session]] = []
+
+    @unit_of_work(Base)
+    def add(session: Session) -> None:
+        sessions.append(weakref.ref(session))
+        session.add(Order(total=1))
+        if key == "undone":
+            raise LookupError
+
+    gc.disable()
+    try:
+        try:
+            add()
+        except LookupError:
+            assert key == "undone"
+        assert [session() for session in sessions] == [None]
+        for attempt in attempts(Base):
+            with attempt as session:
+                sessions.append(weakref.ref(session))
+        del attempt, session
+        assert [session() for session in sessions] == [None, None]
+    finally:
+        gc.enable()
+
+
 def test_only_mapped_objects_are_looked_at() -> None:
     order = Order(total=1)
     assert mapped_arguments(len, (1, Mock(), Order, "text", [2, order]), {"more": (None,)}) == [order]
