@@ -163,4 +163,9 @@ def test_an_unknown_outcome_ends_a_task_and_is_not_run_again(
         answer = worker.result(worker.send("count", "home"))
         assert answer["status"] == "FAILURE", worker.said()[-5000:]
         assert answer["result"]["exc_type"] == undaunted.OutcomeUnknown.__name__
+        from undaunted.cassandra import OutcomeUnknown  # as whoever has the models has it imported
+
+        assert issubclass(OutcomeUnknown, undaunted.OutcomeUnknown)
+        with pytest.raises(OutcomeUnknown):
+            worker.app.AsyncResult(answer["task_id"]).get(timeout=10)
     assert fake_cassandra.execute("SELECT count FROM sites.site_hits") == [{"count": 1}]
