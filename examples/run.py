@@ -8,44 +8,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import http.client
-import os
 import secrets
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from undaunted.lab import CassandraLab, LabError, MongoLab, PostgresLab
-from undaunted.lab.ports import LOOPBACK
+from clusters import LABS, environment, open_labs
+from webserver import HERE, USUAL_PORT, CannotOpenError, end, listen, make_home, serve
+
+from undaunted.lab import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from undaunted.lab.lab import Lab
-
-HERE = Path(__file__).resolve().parent
-USUAL_PORT = 8000
-OPENING_S = 60.0
-CLOSING_S = 30.0
-
-LABS: dict[str, tuple[str, Callable[[str], Lab]]] = {
-    "cassandra": ("catalogue", lambda name: CassandraLab(name=name)),
-    "mongodb": ("orders", lambda name: MongoLab(name=name)),
-    # On a busy machine a primary may be silent for two seconds and be well: one more would then take writes.
-    "postgresql": ("ledger", lambda name: PostgresLab(name=name, auto_failover="4s")),
-}
-"""The cluster that each backend keeps for the shop, and its lab."""
-
-
-class CannotOpenError(Exception):
-    """The shop could not be opened; says why."""
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -66,67 +44,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return found
 
 
-def listen(port: int | None) -> socket.socket:
-    """Take the port, which gunicorn inherits: found out now, nobody else can have it when the shop opens."""
-    try:
-        return socket.create_server((LOOPBACK, USUAL_PORT if port is None else port))
-    except OSError as error:
-        if port is None:
-            return socket.create_server((LOOPBACK, 0))
-        remedy = "name another one, or 0 for any that is free"
-        raise CannotOpenError(f"--port {port} cannot be used ({os.strerror(error.errno or 0)}); {remedy}.") from error
-
-
 def say(line: str) -> None:
     """Tell the user."""
     print(line, flush=True)
-
-
-def make_home(stack: contextlib.ExitStack) -> Path:
-    """A directory of the shop's own, removed at the end; those of shops that were killed are removed now."""
-    place = Path(tempfile.gettempdir())
-    home = place / f"undaunted-example-{os.getuid()}-{os.getpid()}"
-    for left in place.glob(f"undaunted-example-{os.getuid()}-*"):
-        if left == home or not Path("/proc", left.name.rpartition("-")[2]).exists():
-            shutil.rmtree(left, ignore_errors=True)
-    home.mkdir(mode=0o700)
-    stack.callback(shutil.rmtree, home, ignore_errors=True)
-    return home
-
-
-def open_labs(backends: Sequence[str], name: str, stack: contextlib.ExitStack) -> dict[str, Lab]:
-    """Start the clusters, all at once, and close them with the stack."""
-    labs = {cluster: make(f"{name}-{cluster}") for cluster, make in (LABS[backend] for backend in backends)}
-    failures: list[LabError] = []
-
-    def start(lab: Lab) -> None:
-        try:
-            lab.open(progress=lambda step: say(f"  {lab.backend}: {step} ..."))
-        except LabError as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=start, args=(lab,), daemon=True) for lab in labs.values()]
-    for lab, thread in zip(labs.values(), threads, strict=True):
-        stack.callback(lab.close)
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-    return labs
-
-
-def environment(labs: dict[str, Lab], home: Path) -> dict[str, str]:
-    """What the shop's settings read."""
-    told = {**os.environ, "SHOP_SECRET": secrets.token_urlsafe(50), "SHOP_STAFF": str(home / "staff.sqlite3")}
-    for cluster in ("catalogue", "orders", "ledger"):
-        told.pop(f"{cluster.upper()}_NODES", None)
-    for cluster, lab in labs.items():
-        declared = lab.settings_for(cluster)["clusters"][cluster]
-        told[f"{cluster.upper()}_NODES"] = ",".join(declared["nodes"])
-        if "url" in declared:
-            told[f"{cluster.upper()}_URL"] = declared["url"]
-    return told
 
 
 def prepare_django(labs: dict[str, Lab], environ: dict[str, str], password: str) -> None:
@@ -148,56 +68,6 @@ def prepare_django(labs: dict[str, Lab], environ: dict[str, str], password: str)
     environ["DJANGO_SUPERUSER_PASSWORD"] = password
     manage("createsuperuser", "--noinput", "--username=keeper", "--email=keeper@example.com")
     del environ["DJANGO_SUPERUSER_PASSWORD"]
-
-
-def serve(app: str, listener: socket.socket, environ: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """Start gunicorn, and wait until it answers."""
-    folder, module = (HERE / "django_app", "config.wsgi") if app == "django" else (HERE / "flask_app", "app:app")
-    conf = HERE / "django_app" / "gunicorn.conf.py"
-    bind = f"--bind=fd://{listener.fileno()}"
-    gunicorn = ["-m", "gunicorn", f"--config={conf}", f"--chdir={folder}", bind, module]
-    port: int = listener.getsockname()[1]
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603  # our own words
-            [sys.executable, str(HERE / "tied.py"), str(os.getpid()), *gunicorn],
-            env=environ,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            pass_fds=[listener.fileno()],
-            start_new_session=True,  # Ctrl-C is for us to handle
-        )
-    listener.close()  # it is gunicorn's now
-    give_up_s = time.monotonic() + OPENING_S
-    while True:
-        if is_live(port):
-            return process
-        if process.poll() is not None or time.monotonic() > give_up_s:
-            end(process)
-            last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-15:]
-            raise CannotOpenError("\n".join(["gunicorn did not come up:", *last]))
-        time.sleep(0.1)
-
-
-def is_live(port: int) -> bool:
-    """Whether the shop answers."""
-    asked = http.client.HTTPConnection(LOOPBACK, port, timeout=5)
-    try:
-        asked.request("GET", "/undaunted/live")
-        return asked.getresponse().status == http.client.OK
-    except OSError:
-        return False
-    finally:
-        asked.close()
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Let it finish what it is at, and end it."""
-    process.terminate()
-    try:
-        process.wait(CLOSING_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def greeting(options: argparse.Namespace, labs: dict[str, Lab], *, url: str, password: str) -> str:
@@ -225,10 +95,10 @@ def greeting(options: argparse.Namespace, labs: dict[str, Lab], *, url: str, pas
 def run(options: argparse.Namespace, stack: contextlib.ExitStack) -> int:
     """Open the shop, and keep it open."""
     listener = stack.enter_context(listen(options.port))
-    url = f"http://{LOOPBACK}:{listener.getsockname()[1]}/"
+    url = "http://{}:{}/".format(*listener.getsockname())
     home = make_home(stack)
     say(f"Starting {', '.join(options.backends)} ...")
-    labs = open_labs(options.backends, options.name, stack)
+    labs = open_labs(options.backends, options.name, stack, say=say)
     environ, password = environment(labs, home), secrets.token_urlsafe(9)
     if options.app == "django":
         say("Making the tables and loading the goods ...")
