@@ -83,6 +83,24 @@ def test_the_application_goes_before_the_file_and_the_environment_before_both(
     assert undaunted.status()["clusters"]["orders"]["nodes"][0]["address"] == "127.0.0.1:2"
 
 
+def test_what_could_not_be_set_in_other_extensions(
+    make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A URL with its database, options of the pool, where reads go, and several databases in one application."""
+    monkeypatch.setenv("ORDERS", "mongodb://shop:sesame@127.0.0.1:1/shop?replicaSet=rs0")
+    url = {"backend": "mongodb", "url": {"env": "ORDERS"}, "reads": "fallback", "pool": {"max": 7}, "default": True}
+    Undaunted(make_app({"clusters": {"orders": url, "carts": ORDERS}}))
+    from mongoengine import get_connection, get_db
+
+    from undaunted.registry import REGISTRY
+
+    assert (get_db("default").name, get_db("orders").name, get_db("carts").name) == ("shop", "shop", "shop")
+    assert get_connection("orders") is get_connection("default") is not get_connection("carts")
+    assert get_connection("orders").options.pool_options.max_pool_size == 7
+    assert REGISTRY.policy("orders").reads == "fallback"
+    assert "sesame" not in str(undaunted.status())
+
+
 def test_twice_on_one_application_is_told(make_app: Callable[..., Flask]) -> None:
     app = make_app({"clusters": {"orders": ORDERS}})
     Undaunted(app)

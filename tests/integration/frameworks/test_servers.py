@@ -27,6 +27,7 @@ SERVERS = [
     pytest.param(True, PRELOADED, id="gunicorn preload threads used"),
     pytest.param(True, [*GUNICORN, "--preload"], id="gunicorn preload sync used"),
     pytest.param(True, [*GUNICORN, *THREADS], id="gunicorn threads used"),
+    pytest.param(True, [*GUNICORN, "--worker-class", "gevent"], id="gunicorn gevent used"),
     pytest.param(False, FORKED, id="uwsgi threads unused"),
     pytest.param(True, FORKED, id="uwsgi threads used"),
     pytest.param(True, UWSGI, id="uwsgi processes used"),
@@ -73,6 +74,7 @@ def check(site: dict[str, Any], folder: Path, server: list[str]) -> None:
     with Site(server[0], server[1:], site, folder) as running:
         written = write_by_every_worker(running)
         assert running.counts(written) == {1: len(written)}
+        assert "opened before fork" not in running.said(), "the driver's own warning of what would be unsafe"
 
 
 @pytest.mark.parametrize("site", ["mongodb", "postgresql", "fake"], indirect=True)
