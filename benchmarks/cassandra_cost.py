@@ -3,7 +3,7 @@
 ``python benchmarks/cassandra_cost.py`` measures twice: on a session that answers at once, where nothing but Python is
 left, and on a real cluster of three nodes of the lab, where client CPU is what counts, since the nodes share the cores.
 Both sides take turns call by call, so that a slow moment of the machine strikes both. ``--write`` writes the tables to
-``docs/_generated/cost-cassandra.md``; ``--real no`` leaves the cluster out.
+``docs/_generated/cost-cassandra.md``; ``--real no`` leaves the cluster out, ``--real only`` measures nothing else.
 """
 
 from __future__ import annotations
@@ -184,9 +184,10 @@ def on_a_real_cluster(calls: int, threads: int) -> list[str]:
     return lines
 
 
-def throughput(plain: Any, ours: Any, threads: int, *, rounds: int = 10, calls: int = 40) -> list[str]:
-    """Operations a second of many threads, in rounds that take turns."""
+def throughput(plain: Any, ours: Any, threads: int, *, rounds: int = 30, calls: int = 20) -> list[str]:
+    """Operations a second of many threads, and their client CPU, in rounds that take turns."""
     rates: dict[int, list[float]] = {0: [], 1: []}
+    cpu_us: dict[int, list[float]] = {0: [], 1: []}
     with ThreadPoolExecutor(threads) as pool:
         for turn in range(rounds + 1):
             for side, model in ((0, plain), (1, ours)) if turn % 2 else ((1, ours), (0, plain)):
@@ -196,18 +197,26 @@ def throughput(plain: Any, ours: Any, threads: int, *, rounds: int = 10, calls: 
                         model.create(key=number)
                         model.objects.get(key=1)
 
-                began = time.perf_counter()
+                began, cpu_began = time.perf_counter(), time.process_time()
                 list(pool.map(work, range(threads)))
                 if turn:
                     rates[side].append(threads * calls / (time.perf_counter() - began))
-    ratios = [mine / theirs for theirs, mine in zip(rates[0], rates[1], strict=True)]
-    ordered = statistics.quantiles(ratios)
+                    cpu_us[side].append((time.process_time() - cpu_began) * 1e6 / threads / calls)
+    plain_rate, our_rate, plain_us, our_us = (
+        statistics.median(each) for each in (rates[0], rates[1], cpu_us[0], cpu_us[1])
+    )
     told = (
-        f"{threads} threads, {rounds} paired rounds: plain {statistics.median(rates[0]):.0f} operations/s, undaunted "
-        f"{statistics.median(rates[1]):.0f}; ratio {statistics.median(ratios):.3f} (quartiles {ordered[0]:.3f} to "
-        f"{ordered[2]:.3f})."
+        f"{threads} threads, {rounds} paired rounds: plain {plain_rate:.0f} operations/s, undaunted {our_rate:.0f}, ratio "
+        f"{ratio(rates)}; client CPU an operation {plain_us:.0f} and {our_us:.0f} us, ratio {ratio(cpu_us)}."
     )
     return [told, ""]
+
+
+def ratio(sides: dict[int, list[float]]) -> str:
+    """The median of the rounds' ratios, and its quartiles."""
+    ratios = [mine / theirs for theirs, mine in zip(sides[0], sides[1], strict=True)]
+    low, _, high = statistics.quantiles(ratios)
+    return f"{statistics.median(ratios):.3f} (quartiles {low:.3f} to {high:.3f})"
 
 
 def main() -> None:
@@ -215,13 +224,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=3000)
     parser.add_argument("--threads", type=int, default=32)
-    parser.add_argument("--real", choices=("yes", "no"), default="yes", help="whether the real cluster is measured too")
+    parser.add_argument(
+        "--real",
+        choices=("yes", "no", "only"),
+        default="yes",
+        help="whether the cluster is measured too, or alone",
+    )
     parser.add_argument("--write", type=Path, help="write the tables to this file too")
     options = parser.parse_args()
     sys.setswitchinterval(0.005)
-    lines = [f"Python {platform.python_version()}.", ""]
-    lines += on_a_session_that_answers_at_once(options.calls * 3)
-    if options.real == "yes":
+    lines = [f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}.", ""]
+    if options.real != "only":
+        lines += on_a_session_that_answers_at_once(options.calls * 3)
+    if options.real != "no":
         lines += on_a_real_cluster(options.calls, options.threads)
     print("\n".join(lines))
     if options.write is not None:
