@@ -80,7 +80,7 @@ def greeting(options: argparse.Namespace, labs: dict[str, Lab], *, url: str, pas
             "",
             f"The shop:       {url}",
             *office,
-            f"Its databases:  {url}undaunted/",
+            f"Its databases:  {url}undaunted/" + ("  (for the same user)" if office else ""),
             "",
             "Break something in another terminal, and go on shopping:",
             *(f"  {program} lab {kills[cluster]} --name {lab.name}" for cluster, lab in labs.items()),
