@@ -206,8 +206,8 @@ def throughput(plain: Any, ours: Any, threads: int, *, rounds: int = 30, calls: 
         statistics.median(each) for each in (rates[0], rates[1], cpu_us[0], cpu_us[1])
     )
     told = (
-        f"{threads} threads, {rounds} paired rounds: plain {plain_rate:.0f} operations/s, undaunted {our_rate:.0f}, ratio "
-        f"{ratio(rates)}; client CPU an operation {plain_us:.0f} and {our_us:.0f} us, ratio {ratio(cpu_us)}."
+        f"{threads} threads, {rounds} paired rounds: plain {plain_rate:.0f} operations/s, undaunted {our_rate:.0f}, "
+        f"ratio {ratio(rates)}; client CPU an operation {plain_us:.0f} and {our_us:.0f} us, ratio {ratio(cpu_us)}."
     )
     return [told, ""]
 

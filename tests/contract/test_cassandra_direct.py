@@ -171,10 +171,11 @@ def test_a_connection_of_the_applications_own_takes_cqlengines_way() -> None:
     def refuse(*_: Any, **__: Any) -> Any:
         raise Handed("the application's", ())
 
-    session = SimpleNamespace(
-        hosts=[], cluster=SimpleNamespace(_config_mode=None, protocol_version=4, shutdown=lambda: None), execute=refuse,
-        encoder=SimpleNamespace(mapping={}, cql_encode_tuple=None),
-    )  # fmt: skip
+    cluster = SimpleNamespace(
+        _config_mode=None, protocol_version=4, shutdown=lambda: None, register_user_type=lambda *_: None
+    )
+    encoder = SimpleNamespace(mapping={}, cql_encode_tuple=None)
+    session = SimpleNamespace(hosts=[], cluster=cluster, execute=refuse, encoder=encoder)
     connection.register_connection("away", session=session)
     try:
         assert _way(lambda: Away.objects.get(key=1))[0] == "the application's"
