@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import socket
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -237,3 +238,11 @@ def test_the_text_of_prometheus_is_what_its_own_parser_reads(refused: str) -> No
     assert states == {"ok": 0, "degraded": 0, "down": 1, "unknown": 0}
     assert [s.value for s in families["undaunted_node_up"].samples] == [0]
     assert [s.value for s in families["undaunted_cluster_required"].samples] == [1]
+
+
+def test_without_the_client_library_of_prometheus_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    configure()
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)  # as the import system sees a module that is missing
+    found = ask("metrics")
+    assert found.status == 501
+    assert b"pip install prometheus-client" in found.body
