@@ -86,6 +86,7 @@ class MongoClient(DriverClient[dict[str, Any]]):
 
     def __init__(self, *args: Any, guard: Guard | None = None, **kwargs: Any) -> None:
         seams.check_driver()
+        sync.load_recovery()  # here, beside a driver that takes many times as long to import
         self._undaunted_guard = guard = guard or default_guard()
         self._undaunted_names: dict[Any, str] = {}
         given = Given(args, kwargs)

@@ -18,6 +18,7 @@ from tests.integration.mongodb.documents import define
 from tests.integration.mongodb.load import seed_rows
 
 import undaunted
+from undaunted.events import RetryScheduled
 from undaunted.mongodb import Document
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ NOISE_S = 0.15
 """What two busy cores may add to the bound of 0.1 s: fourteen threads and two servers that elect share them.
 
 Measured over ten kills, the slowest of all reads took 0.058 to 0.096 s eight times, then 0.123 and 0.165 s; before the
-kill it took 0.028 to 0.065 s.
+kill it took 0.028 to 0.065 s. What the slow ones wait for is the killed server: its sockets end when the system has
+buried all of its threads and its memory, 0.03 s behind the signal, and up to 0.25 s where the cores have much to do.
+Until then nothing tells a client. From then on it is ours, and the bound holds without any allowance: 0.018 to 0.076 s
+in 20 kills at a load of 12 to 20.
 """
 
 READS: dict[str, Callable[[Documents], Any]] = {
@@ -82,14 +86,23 @@ def test_served_within_a_tenth_of_a_second(lab: MongoLab, fallback: Documents) -
     """Every read, begun at any moment around the kill, in as many threads as there are kinds of it."""
     stop = threading.Event()
     took: list[tuple[float, str]] = []
+    recovered: list[tuple[float, str]] = []
+    failed_s: dict[int, float] = {}
     errors: list[BaseException] = []
+    unsubscribe = undaunted.subscribe(
+        lambda _: failed_s.setdefault(threading.get_ident(), time.monotonic()), RetryScheduled
+    )
 
     def read(kind: str) -> None:
         try:
             while not stop.is_set():
+                failed_s.pop(threading.get_ident(), None)
                 began_s = time.monotonic()
                 assert READS[kind](fallback), kind
-                took.append((time.monotonic() - began_s, kind))
+                ended_s = time.monotonic()
+                took.append((ended_s - began_s, kind))
+                if threading.get_ident() in failed_s:
+                    recovered.append((ended_s - failed_s[threading.get_ident()], kind))
                 stop.wait(0.01)
         except BaseException as error:
             errors.append(error)
@@ -109,10 +122,14 @@ def test_served_within_a_tenth_of_a_second(lab: MongoLab, fallback: Documents) -
     for thread in threads:
         thread.join(30)
         assert not thread.is_alive()
+    unsubscribe()
     if errors:
         raise errors[0]
     worst_s, worst = max(during)
     print(f"{len(during)} reads while there was no primary; the slowest, {worst}, took {worst_s:.3f} s")
+    late_s, late = max(recovered)
+    print(f"{len(recovered)} had lost their node; behind that the slowest, {late}, took {late_s:.3f} s")
+    assert late_s <= 0.1
     assert len(during) > len(READS)
     assert worst_s <= 0.1 + NOISE_S
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pymongo
@@ -144,3 +146,13 @@ def test_under_options_a_timeout_or_an_outage_it_is_guarded(client: MongoClient,
     command(client, sent)
     assert None not in sent.calls
     assert next(call.policy.attempts for call in sent.calls if call is not None) == 1
+
+
+def test_its_failure_waits_for_no_import() -> None:
+    """Fourteen threads that lose their primary at once would all wait for it, 0.02 to 0.1 s on a busy machine."""
+    program = (
+        "import sys; from undaunted.mongodb import MongoClient; before = set(sys.modules); MongoClient(connect=False); "
+        "print(sorted({'tenacity', 'undaunted.engine.recovery'} & (set(sys.modules) - before)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["['tenacity',", "'undaunted.engine.recovery']"]
