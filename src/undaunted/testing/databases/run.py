@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import importlib
 import os
 import tempfile
@@ -128,7 +129,7 @@ class Databases:
         """
         self._models_back()
         self._models_along()  # some may have been imported since
-        with _one_at_a_time():
+        with _one_at_a_time(self._clusters):
             if not keep:
                 self._drop()
             for one in self._distinct():
@@ -142,7 +143,7 @@ class Databases:
         Raises:
             UndauntedError: A server cannot be reached, or refuses it.
         """
-        with _one_at_a_time():
+        with _one_at_a_time(self._clusters):
             self._drop()
 
     def _drop(self) -> None:
@@ -184,9 +185,11 @@ class Databases:
 
 
 @contextmanager
-def _one_at_a_time() -> Generator[None]:
-    """Let the workers of one machine change schemas one after the other: Cassandra's nodes disagree else."""
-    path = Path(tempfile.gettempdir()) / f"undaunted-tests-{os.getuid()}.lock"
+def _one_at_a_time(clusters: Iterable[Renamed]) -> Generator[None]:
+    """Let the workers of one run change schemas one after the other: Cassandra's nodes disagree else."""
+    told = repr(sorted((one.real.backend, one.real.nodes, one.real_database or "") for one in clusters))
+    mark = hashlib.sha256(told.encode()).hexdigest()[:16]
+    path = Path(tempfile.gettempdir()) / f"undaunted-tests-{os.getuid()}-{mark}.lock"
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
