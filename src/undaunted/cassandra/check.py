@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from undaunted.cassandra.provision.state import State
     from undaunted.config import CassandraSettings
 
-__all__ = ["check"]
+__all__ = ["check", "silent"]
 
 SKEW_S = 0.5
 """How far a node's clock may be from ours, beside what the question itself took."""
@@ -90,6 +90,19 @@ def check(settings: CassandraSettings, *, wall_s: Callable[[], float] = time.tim
     problems.extend(_of_datacenters(path, settings, state))
     problems.extend(_of_keyspaces(path, settings, state))
     return problems
+
+
+def silent(settings: CassandraSettings, addresses: Sequence[str]) -> dict[str, str]:
+    """Those of these nodes that do not answer now, each with the end of a sentence on why; all are asked at once.
+
+    The driver takes a node for up until a call or a heartbeat has failed there, so a frozen one is not seen at once.
+
+    Raises:
+        ConfigurationError: The settings of encryption cannot be used.
+    """
+    with Access(settings) as access:
+        greeted = access.greet(addresses)
+    return {address: silence.reason for address, silence in greeted.items() if silence is not None}
 
 
 def _ask(address: str, access: Access, wall_s: Callable[[], float]) -> _Answer:

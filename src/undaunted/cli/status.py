@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from undaunted.cli.backends import NODES_CAN_BE_ASKED, part
 from undaunted.cli.check import problems_of
 from undaunted.cli.exits import DEGRADED, DOWN, FINE
 from undaunted.cli.options import as_json, in_file, ours, some_clusters, source_of
@@ -50,7 +51,7 @@ def status(ctx: click.Context, *, clusters: tuple[str, ...], timeout: str, file:
     loaded = source.open(file)
     names = [cluster.name for cluster in source.chosen(loaded, clusters)]
     with step("asking the nodes"):
-        seen = _seen(names, timeout_s)
+        seen = _heard(_seen(names, timeout_s), loaded.settings)
     verdicts = {
         name: _asked(verdict, loaded.settings, name) for name, verdict in verdicts_of(seen, loaded.settings).items()
     }
@@ -85,6 +86,21 @@ def _is_open(cluster: Mapping[str, Any]) -> bool:
     unheard = any(node["role"] == "unknown" and node["error"] is None for node in nodes)
     is_led = any(node["role"] == "primary" for node in nodes)
     return bool(nodes) and (not cluster["begun"] or unheard or (is_led and cluster["outage"]["without_primary_s"] > 0))
+
+
+def _heard(seen: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """The same, where a backend's driver cannot tell at once that a node is frozen: then the nodes are asked, too."""
+    clusters: dict[str, Any] = {}
+    for name, told in seen["clusters"].items():
+        well = [node["address"] for node in told["nodes"] if node["role"] != "unknown"]
+        ask = getattr(part(told["backend"], "check"), "silent", None) if told["backend"] in NODES_CAN_BE_ASKED else None
+        silent: dict[str, str] = ask(settings.clusters[name], well) if ask is not None else {}
+        nodes = [
+            {**node, "role": "unknown", "error": silent[node["address"]]} if node["address"] in silent else node
+            for node in told["nodes"]
+        ]
+        clusters[name] = {**told, "nodes": nodes}
+    return {**seen, "clusters": clusters}
 
 
 def _asked(verdict: Verdict, settings: Settings, name: str) -> Verdict:

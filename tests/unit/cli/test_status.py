@@ -61,6 +61,18 @@ def test_a_node_is_gone(fake: FakeCassandra, capsys: pytest.CaptureFixture[str])
     assert set(found.values()) == {("replica", None)}
 
 
+def test_a_node_is_frozen(fake: FakeCassandra, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.freeze(2)
+    try:
+        assert status({"catalog": catalog(fake)}, "--json") == 1
+    finally:
+        fake.thaw(2)
+    nodes = json.loads(capsys.readouterr().out)["clusters"]["catalog"]["nodes"]
+    (frozen,) = [node for node in nodes if node["role"] == "unknown"]
+    assert frozen["address"] == f"{fake.nodes[1].address}:{fake.port}"
+    assert "gives no answer" in frozen["error"]
+
+
 @pytest.mark.parametrize(("is_required", "code"), [(True, 2), (False, 1)])
 def test_a_cluster_is_gone(
     fake: FakeCassandra, is_required: bool, code: int, capsys: pytest.CaptureFixture[str]
