@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import psycopg
 from psycopg import capabilities
-from psycopg.pq import TransactionStatus
 
 from undaunted.engine.call import current_call
 from undaunted.sqlalchemy.errors import CommitRolledBack
-from undaunted.sqlalchemy.opening import AsyncCursor, Cursor, Opening
+from undaunted.sqlalchemy.opening import IDLE, INERROR, INTRANS, AsyncCursor, Cursor, Opening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -53,15 +52,15 @@ class Connection(Opening, psycopg.Connection[Any]):
             CommitRolledBack: The server would answer with ROLLBACK.
         """
         status = self.pgconn.transaction_status
-        if status == TransactionStatus.INERROR:
+        if status == INERROR:
             # SQLAlchemy takes the transaction for ended now, as it is after a COMMIT that fails at the server.
             with contextlib.suppress(psycopg.Error):
                 self.rollback()
             raise CommitRolledBack
-        if self.due is not None and status == TransactionStatus.INTRANS:
+        if self.due is not None and status == INTRANS:
             self.begin_with_key()  # somebody has begun beneath psycopg; the key is there before the COMMIT all the same
         self.due = None
-        if status != TransactionStatus.IDLE and self.before_commit is not None:
+        if status != IDLE and self.before_commit is not None:
             self.before_commit(self.written_at)
         self.written_at = None
         super().commit()
@@ -112,14 +111,14 @@ class AsyncConnection(Opening, psycopg.AsyncConnection[Any]):
     async def commit(self) -> None:
         """As psycopg's; see `Connection.commit`."""
         status = self.pgconn.transaction_status
-        if status == TransactionStatus.INERROR:
+        if status == INERROR:
             with contextlib.suppress(psycopg.Error):
                 await self.rollback()
             raise CommitRolledBack
-        if self.due is not None and status == TransactionStatus.INTRANS:
+        if self.due is not None and status == INTRANS:
             await self.begin_with_key()
         self.due = None
-        if status != TransactionStatus.IDLE and self.before_commit is not None:
+        if status != IDLE and self.before_commit is not None:
             self.before_commit(self.written_at)
         self.written_at = None
         await super().commit()

@@ -21,7 +21,10 @@ from undaunted.sqlalchemy import piped
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["AsyncCursor", "Cursor", "Due", "Opening"]
+__all__ = ["IDLE", "INERROR", "INTRANS", "AsyncCursor", "Cursor", "Due", "Opening"]
+
+IDLE, INTRANS, INERROR = TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR
+"""By names of their own, since to look a member up costs more than to compare with it."""
 
 _CAN_PIPELINE = capabilities.has_pipeline()
 """Whether libpq can send several statements in one message; from its version 14 on."""
@@ -60,7 +63,7 @@ class Opening:
     @property
     def is_idle(self: Any) -> bool:
         """Whether no transaction is open."""
-        return bool(self.pgconn.transaction_status == TransactionStatus.IDLE)
+        return bool(self.pgconn.transaction_status == IDLE)
 
     @property
     def is_autocommit(self: Any) -> bool:
@@ -99,7 +102,7 @@ class Opening:
     def _is_undone(self: Any) -> bool:
         """Whether there is nothing to undo, not even a message; true for each connection that comes back committed."""
         self.due = self.written_at = None
-        is_idle = self.pgconn.transaction_status == TransactionStatus.IDLE
+        is_idle = self.pgconn.transaction_status == IDLE
         return is_idle and self._tpc is None and self._pipeline is None
 
     def _undone(self: Any) -> Any:
@@ -108,7 +111,7 @@ class Opening:
         psycopg forgets all prepared statements then, since what they refer to may have been undone. What only reads has
         made nothing, so there they stay, and most readers end each of their transactions so.
         """
-        is_reading = self.read_only and self.pgconn.transaction_status == TransactionStatus.INTRANS
+        is_reading = self.read_only and self.pgconn.transaction_status == INTRANS
         return piped.executed(self, b"ROLLBACK") if is_reading and self._pipeline is None else None
 
 
@@ -120,7 +123,7 @@ class _Opens:
     def _execute_gen(self: Any, query: Any, params: Any = None, *, prepare: Any = None, binary: Any = None) -> Any:
         connection = self._conn
         if (
-            connection.pgconn.transaction_status != TransactionStatus.IDLE
+            connection.pgconn.transaction_status != IDLE
             or connection.autocommit
             or not _CAN_PIPELINE
             or connection._pipeline is not None

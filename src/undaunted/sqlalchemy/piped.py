@@ -28,6 +28,12 @@ _UUID = [2950]
 _BINARY = [Format.BINARY]  # a list, as older releases of psycopg want it
 _NOT_PREPARED = b"26000"
 
+# By names of their own, since to look a member up costs more than to compare with it.
+_FATAL_ERROR, _PIPELINE_SYNC = ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_SYNC
+_TUPLES_OK, _COMMAND_OK = ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK
+_IDLE = TransactionStatus.IDLE
+_NO, _SHOULD = Prepare.NO, Prepare.SHOULD
+
 
 def executed(connection: Any, command: bytes) -> Generator[Any, Any, None]:
     """Run a command that returns nothing; for the ``wait`` of psycopg's connections, as all of psycopg's own I/O is.
@@ -72,18 +78,18 @@ def opened(
     pgconn.pipeline_sync()
     yield from generators.send(pgconn)
     try:
-        while (results := (yield from generators.fetch_many(pgconn)))[0].status != ExecStatus.PIPELINE_SYNC:
+        while (results := (yield from generators.fetch_many(pgconn)))[0].status != _PIPELINE_SYNC:
             answers.append(results)
         pgconn.exit_pipeline_mode()
     except psycopg.Error:
         # A server that ends the connection says why, and the end comes behind that.
-        if not any(results[0].status == ExecStatus.FATAL_ERROR for results in answers):
+        if not any(results[0].status == _FATAL_ERROR for results in answers):
             raise
     if due is not None and first and (yield from _is_key_lost(connection, due, answers[:first])):
         connection.due = due
         return (yield from opened(connection, cursor, pgq, prep=prep, name=name, binary=binary))
     for results in answers[:first]:
-        if results[0].status == ExecStatus.FATAL_ERROR:
+        if results[0].status == _FATAL_ERROR:
             raise errors.error_from_result(results[0], encoding=pgconn._encoding)
     if refused is not None:
         raise refused
@@ -94,7 +100,7 @@ def _send_begin(connection: Any, due: Due | None) -> int:
     """Hand the BEGIN to libpq, and the key; returns how many answers they get."""
     pgconn = connection.pgconn
     count = 0
-    if not connection.autocommit and pgconn.transaction_status == TransactionStatus.IDLE:
+    if not connection.autocommit and pgconn.transaction_status == _IDLE:
         pgconn.send_query_params(connection._get_tx_start_command(), None)
         count = 1
     if due is None:
@@ -110,10 +116,10 @@ def _send_begin(connection: Any, due: Due | None) -> int:
 
 
 def _send_statement(cursor: Any, pgq: Any, prep: Any, name: bytes, binary: Any) -> None:
-    if prep is Prepare.NO:
+    if prep is _NO:
         cursor._execute_send(pgq, force_extended=True, binary=binary)
         return
-    if prep is Prepare.SHOULD:
+    if prep is _SHOULD:
         cursor._send_prepare(name, pgq)
     cursor._send_query_prepared(name, pgq, binary=binary)
 
@@ -124,14 +130,14 @@ def _is_key_lost(connection: Any, due: Due, answers: list[list[Any]]) -> Generat
     So it is where the server has forgotten that, as behind a DISCARD of the application's.
     """
     result = answers[-1][0]
-    if result.status == ExecStatus.TUPLES_OK:
+    if result.status == _TUPLES_OK:
         connection.written_at = result.get_value(0, 0)
         if connection.prepare_threshold is not None:
             connection.undaunted_prepared.add(due.name)
         return False
     state: bytes | None = result.error_field(DiagnosticField.SQLSTATE)
     if state != _NOT_PREPARED or due.name not in connection.undaunted_prepared:
-        if len(answers) > 2 and answers[1][0].status == ExecStatus.COMMAND_OK:
+        if len(answers) > 2 and answers[1][0].status == _COMMAND_OK:
             connection.undaunted_prepared.add(due.name)
         return False
     connection.undaunted_prepared.discard(due.name)
