@@ -14,9 +14,11 @@ from tests.frameworks.django.conftest import MIDDLEWARE
 from undaunted.django.decorators import profile
 from undaunted.django.middleware import UndauntedMiddleware
 from undaunted.mongodb import Document
+from undaunted.registry import REGISTRY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from django.test import Client
 
@@ -71,6 +73,22 @@ def test_no_settings_at_all(site: Callable[..., Client], given: Any) -> None:
     [message] = found()["undaunted.E002"]
     assert "UNDAUNTED = {" in message.hint
     assert "undaunted.toml" in message.hint
+
+
+def test_the_file_lies_beneath_and_the_environment_above(
+    site: Callable[..., Client], ledger: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "undaunted.toml").write_text(
+        '[clusters.orders]\nbackend = "mongodb"\nnodes = ["mongo1"]\n[web]\nretry_after = "3s"\ncookie = "file"\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    assert site(None).get("/clusters").json() == ["orders"]
+    monkeypatch.setenv("UNDAUNTED__WEB__COOKIE", "environment")
+    client = site({**ledger, "web": {"retry_after": "4s", "cookie": "django"}})
+    assert client.get("/clusters").json() == ["ledger", "orders"]
+    web = REGISTRY.loaded.settings.web
+    assert (web.retry_after, web.cookie) == (4.0, "environment")
+    assert found() == {}
 
 
 def test_a_secret_in_wrong_settings_is_not_repeated(
