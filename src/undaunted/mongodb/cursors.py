@@ -187,8 +187,8 @@ class Cursor(DriverCursor[dict[str, Any]]):
         DriverCursor.close(self)
 
     def __del__(self) -> None:
-        if self._killed and not self._session and not self._sock_mgr:
-            return  # closed, as nearly every cursor is when its last batch has come: it holds nothing any more
+        if (self._killed or not self._id) and not self._session and not self._sock_mgr:
+            return  # closed, as nearly every cursor is when its last batch has come, or never begun: it holds nothing
         if self._id:
             _drop_if_lost(self, self.collection)
         super().__del__()
