@@ -135,7 +135,7 @@ class Site(Processes):
         with ThreadPoolExecutor(users) as pool:
             return list(pool.map(lambda mark: self.ask(f"/{mark}", method="POST", timeout_s=timeout_s), marks))
 
-    def counts(self, marks: list[str]) -> Counter[int]:
-        """How many of these marks are there how often."""
+    def counts(self, marks: list[str], *, timeout_s: float = 30.0) -> Counter[int]:
+        """How many of these marks are there how often; -1 stands for no answer."""
         with ThreadPoolExecutor(8) as pool:
-            return Counter(pool.map(lambda mark: self.ask(f"/{mark}")[1].get("count", -1), marks))
+            return Counter(pool.map(lambda mark: self.ask(f"/{mark}", timeout_s=timeout_s)[1].get("count", -1), marks))

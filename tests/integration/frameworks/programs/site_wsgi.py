@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from typing import Any
 
@@ -17,6 +18,14 @@ if not IS_PLAIN:
     app.config["UNDAUNTED"] = SITE["settings"]
     Undaunted(app)
 
+HOOKED: list[int] = []
+"""The processes in which uWSGI has called a hook of the application's own."""
+
+if "uwsgi" in sys.modules and sys.modules["uwsgi"].masterpid():
+    from uwsgidecorators import postfork
+
+    postfork(lambda: HOOKED.append(os.getpid()))
+
 MARKS = marks()
 if SITE.get("used"):
     MARKS.write(f"imported-{os.getpid()}")
@@ -25,7 +34,7 @@ if SITE.get("used"):
 @app.post("/<mark>")
 def write(mark: str) -> dict[str, Any]:
     MARKS.write(mark)
-    return {"pid": os.getpid(), "thread": threading.get_ident()}
+    return {"pid": os.getpid(), "thread": threading.get_ident(), "hooked": HOOKED}
 
 
 @app.get("/<mark>")
