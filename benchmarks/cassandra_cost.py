@@ -145,14 +145,18 @@ def on_a_session_that_answers_at_once(calls: int) -> list[str]:
     link.session, link.cluster = session, session.cluster
     link.policy = SimpleNamespace(nearest=lambda _: "node")
     link.profiles = {(True, None): None, (False, None): None}
-    rows = compare(
-        model_on(models.Model, "Plain", __connection__="plain"),
-        model_on(Model, "Ours", __undaunted__={"cluster": "bench"}),
-        calls,
-    )
+    plain = model_on(models.Model, "Plain", __connection__="plain")
+    sides = {
+        "A model with a base of ours": model_on(Model, "Ours", __undaunted__={"cluster": "bench"}),
+        "An untouched model, protected by its connection": model_on(models.Model, "Untouched", __connection__="bench"),
+    }
+    lines = []
+    for name, model in sides.items():
+        rows = compare(plain, model, calls)
+        lines += table(f"{name}, on a session that answers at once, {calls} calls", rows, "wall")
     undaunted.close()
     connection.unregister_connection("plain")
-    return table(f"A session that answers at once, {calls} calls", rows, "wall")
+    return lines
 
 
 def on_a_real_cluster(calls: int, threads: int) -> list[str]:
