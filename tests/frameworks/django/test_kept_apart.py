@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -97,8 +98,12 @@ def test_manage_py_test(tmp_path: Path) -> None:
     assert is_untouched(tmp_path)
 
 
-def test_in_parallel_each_process_has_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("begun_by", ["fork", "spawn"])
+def test_in_parallel_each_process_has_its_own(tmp_path: Path, begun_by: str) -> None:
     project = on_sqlite(tmp_path)
+    manage = (tmp_path / "manage.py").read_text()
+    began = f"import multiprocessing\nmultiprocessing.set_start_method({begun_by!r})\n"
+    project.write("manage.py", f"if __name__ == '__main__':\n{indent(began + manage, '    ')}")
     ran = project.manage("test", "--noinput", "--parallel", "2", SEEN=str(tmp_path / "seen"))
     assert ran.returncode == 0, ran.stderr
     assert "Ran 2 tests" in ran.stderr
