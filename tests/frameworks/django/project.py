@@ -26,7 +26,11 @@ ALLOWED_HOSTS = ["127.0.0.1", "testserver"]
 DEBUG = {debug!r}
 ROOT_URLCONF = "urls"
 INSTALLED_APPS = ["shop", "undaunted.django"]  # the models come first, in whatever order
-MIDDLEWARE = ["undaunted.django.middleware.UndauntedMiddleware"]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "undaunted.django.middleware.UndauntedMiddleware",
+]
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 DATABASES = {databases!r}
 TEMPLATES = [{{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}}]
 USE_TZ = True

@@ -248,12 +248,16 @@ def lagging(healthy_postgresql_lab: PostgresLab) -> Iterator[PostgresLab]:
 
 @pytest.mark.slow
 @pytest.mark.integration
-def test_a_visitor_sees_his_own_writes_on_his_next_page(tmp_path: Path, lagging: PostgresLab) -> None:
-    with Served(ledger_site(tmp_path, lagging), "--noreload") as site:
+@pytest.mark.parametrize(("carried_by", "name"), [("cookie", "undaunted"), ("session", "sessionid")])
+def test_a_visitor_sees_his_own_writes_on_his_next_page(
+    tmp_path: Path, lagging: PostgresLab, carried_by: str, name: str
+) -> None:
+    project = ledger_site(tmp_path, lagging, web={"read_your_writes": carried_by})
+    with Served(project, "--noreload") as site:
         writer, other = Visitor(), Visitor()
         until(lambda: _read(site, 0, other)["on_a_replica"], what="a read on a replica")
         assert site.post("/payment/1", visitor=writer)[0] == 200
-        assert [cookie.name for cookie in writer.cookies] == ["undaunted"]
+        assert [cookie.name for cookie in writer.cookies] == [name]
         assert _read(site, 1, other) == {"there": False, "on_a_replica": True}
         assert _read(site, 1, writer)["there"] is True
         assert not list(other.cookies)
