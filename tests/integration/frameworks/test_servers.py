@@ -21,7 +21,7 @@ GUNICORN = ["gunicorn", "--workers", str(WORKERS)]
 UWSGI = ["uwsgi", "--master", "--processes", str(WORKERS), "--need-app", "--die-on-term"]
 PRELOADED, FORKED = [*GUNICORN, "--preload", *THREADS], [*UWSGI, "--threads", "4"]
 TOLD = "--py-call-uwsgi-fork-hooks"
-"""Else uWSGI forks also while a thread of the driver has the interpreter's lock, and that worker never begins."""
+"""Else uWSGI forks also while a thread of the driver has the interpreter's lock, and a worker may wait for ever."""
 
 # Whether the application has used the cluster while it was imported; the server, and how it runs.
 SERVERS = [
