@@ -104,7 +104,7 @@ def test_a_cluster_that_is_not_there(site: Callable[..., Client], ledger: dict[s
 def test_a_cluster_that_is_down(
     site: Callable[..., Client], no_server: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    site(no_server)
+    site(no_server).get("/bounds")  # which imports the models
     with undaunted.options(deadline="2s"), pytest.raises(CommandError) as caught:
         call_command("undaunted", "sync", "orders")
     assert caught.value.returncode in (1, 2)
