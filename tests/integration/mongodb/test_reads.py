@@ -36,8 +36,8 @@ NOISE_S = 0.15
 Measured over ten kills, the slowest of all reads took 0.058 to 0.096 s eight times, then 0.123 and 0.165 s; before the
 kill it took 0.028 to 0.065 s. What the slow ones wait for is the killed server: its sockets end when the system has
 buried all of its threads and its memory, 0.03 s behind the signal, and up to 0.25 s where the cores have much to do.
-Until then nothing tells a client. From then on it is ours, and the bound holds without any allowance: 0.018 to 0.076 s
-in 20 kills at a load of 12 to 20.
+Until then nothing tells a client. From then on it is ours, and the bound holds without any allowance: 0.016 to 0.065 s
+in 17 kills at a load of 5 to 22.
 """
 
 READS: dict[str, Callable[[Documents], Any]] = {
