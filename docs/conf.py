@@ -41,6 +41,7 @@ nitpick_ignore_regex = [
     (r"py:(class|obj|exc)", r"[A-Z]\w*(\.args|\.kwargs)?"),
     (r"py:class", r"undaunted\.mongodb\.(database|transactions)\..*"),
     (r"py:(class|obj)", r"undaunted\.sqlalchemy\.(errors|session)\.(_\w+|[A-Z])"),
+    (r"py:class", r"undaunted\.sqlalchemy\.(bound|rereading)\..*"),
     (r"py:class", r"undaunted\.lab\.(cassandra_servers|cql|failpoints|lab|postgres_standbys|primaries|verbs)\..*"),
     (r"py:class", r"(cql|socket|undaunted\.(cassandra|testing)|undaunted\.engine\.call)\..*"),
     (r"py:class", r"(Mapping\[str|Callable\[\[\])"),

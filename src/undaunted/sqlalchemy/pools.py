@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.util import queue
@@ -103,4 +103,5 @@ def patient(kind: type[P], is_busy: Callable[[], bool]) -> type[P]:
         is_busy: Whether no further one could be begun now.
     """
     made: Any = functools.partial(vars(kind)["_queue_class"], is_busy=is_busy)
-    return type(kind.__name__, (kind,), {"_queue_class": made})
+    bound: Any = type(kind.__name__, (kind,), {"_queue_class": made})
+    return cast("type[P]", bound)

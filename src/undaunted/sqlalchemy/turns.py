@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, Generator
 
 __all__ = ["AT_ONCE", "PATIENCE_S", "Turns"]
 
@@ -56,7 +56,7 @@ class Turns:
             self._changed.notify_all()  # who waits for another node is woken in vain
 
     @contextlib.contextmanager
-    def wait(self, node: str, *, at_most_s: float) -> Iterator[None]:
+    def wait(self, node: str, *, at_most_s: float) -> Generator[None]:
         """Wait in a thread until it is one's turn, or for as long as anybody waits; it lasts as long as the block.
 
         Args:
@@ -72,7 +72,7 @@ class Turns:
             self._leave(node)
 
     @contextlib.asynccontextmanager
-    async def wait_async(self, node: str, *, at_most_s: float) -> AsyncIterator[None]:
+    async def wait_async(self, node: str, *, at_most_s: float) -> AsyncGenerator[None]:
         """The same for a task."""
         ends_s = time.monotonic() + min(at_most_s, self._patience_s)
         while True:
