@@ -1,7 +1,8 @@
-"""SQLAlchemy's own pools, but for two things.
+"""SQLAlchemy's own pools, but for three things.
 
-A call's deadline bounds its wait for a connection, too. And where a new connection could not be begun at once, since
-others are being made to the same node, the first that is given back will do as well.
+A call's deadline bounds its wait for a connection, too. Where a new connection could not be begun at once, since others
+are being made to the same node, the first that is given back will do as well. And a connection that is lost before
+anybody had it is said to be that.
 """
 
 from __future__ import annotations
@@ -10,10 +11,15 @@ import functools
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import psycopg
+from sqlalchemy import exc
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 from sqlalchemy.util import queue
 
+from undaunted.errors import UndauntedError
 from undaunted.sqlalchemy.deadlines import remaining_here_s
+from undaunted.sqlalchemy.errors import NoNodeAvailable
+from undaunted.sqlalchemy.faults import SQLSTATES, Sign, sqlstate_of
 from undaunted.sqlalchemy.turns import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -83,13 +89,36 @@ def _given_back(get: Callable[[bool, float], Any], is_busy: Callable[[], bool]) 
                 raise
 
 
-class Pool(QueuePool):
+def _is_unmade(error: Exception) -> bool:
+    """Whether an error is that of a connection that was lost while SQLAlchemy took its first looks at it.
+
+    On the first connection of an engine it asks for some settings and types. It closes its own hold of a connection
+    that is lost then, and stumbles over that with its next question.
+    """
+    if isinstance(error, (UndauntedError, exc.ResourceClosedError)):
+        return isinstance(error, exc.ResourceClosedError)
+    orig = error.orig if isinstance(error, exc.DBAPIError) else error
+    state = sqlstate_of(error)
+    return isinstance(orig, psycopg.OperationalError) and (state is None or SQLSTATES.get(state) is Sign.LOST)
+
+
+class _Said(QueuePool):
+    def _do_get(self) -> Any:
+        try:
+            return super()._do_get()
+        except Exception as error:
+            if not _is_unmade(error):
+                raise
+            raise NoNodeAvailable("A connection was lost as soon as it had been made.") from error
+
+
+class Pool(_Said):
     """Connections for threads."""
 
     _queue_class = _Queue
 
 
-class AsyncPool(AsyncAdaptedQueuePool):
+class AsyncPool(_Said, AsyncAdaptedQueuePool):
     """Connections for tasks."""
 
     _queue_class = _AsyncQueue

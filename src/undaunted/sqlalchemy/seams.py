@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import psycopg
 from psycopg import errors, generators
 from sqlalchemy import exc
+from sqlalchemy.pool import QueuePool
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
     from sqlalchemy import orm
 
-__all__ = ["fail", "leave", "missing"]
+__all__ = ["fail", "leave", "missing", "missing_of_pools"]
 
 _USED: dict[Any, tuple[str, ...]] = {
     psycopg.Connection: (
@@ -43,6 +44,11 @@ def missing() -> list[str]:
     base: Any = psycopg.Connection.__mro__[1]  # what both kinds of connections are
     written = base.__init__.__code__.co_names
     return lacks + [f"Connection.{name}" for name in ("_pipeline", "_tpc", "_prepared") if name not in written]
+
+
+def missing_of_pools() -> list[str]:
+    """What this release of SQLAlchemy lacks of the names that `undaunted.sqlalchemy.pools` stands on."""
+    return [f"QueuePool.{name}" for name in ("_do_get", "_queue_class") if not hasattr(QueuePool, name)]
 
 
 def fail(connection: sa.Connection, error: Exception) -> NoReturn:

@@ -16,7 +16,7 @@ OLDEST_SERVER = 140000
 
 
 def check_packages() -> None:
-    """Make sure that SQLAlchemy is new enough, and that psycopg has what this backend stands on.
+    """Make sure that SQLAlchemy is new enough, and that it and psycopg have what this backend stands on.
 
     Raises:
         ConfigurationError: It is not.
@@ -26,6 +26,11 @@ def check_packages() -> None:
     if found < _OLDEST:
         wanted = ".".join(map(str, _OLDEST))
         raise ConfigurationError(f"SQLAlchemy {said} is too old: pip install 'sqlalchemy>={wanted}'.")
+    if lacking := seams.missing_of_pools():
+        raise ConfigurationError(
+            f"SQLAlchemy {said} has no {', '.join(lacking)}, by which a deadline bounds the wait for a connection. "
+            "Install a SQLAlchemy that this release of undaunted was tested with (2.0.38 to 2.1)."
+        )
     if lacking := seams.missing():
         raise ConfigurationError(
             f"psycopg {version('psycopg')} has no {', '.join(lacking)}, by which a unit of work begins with its key. "

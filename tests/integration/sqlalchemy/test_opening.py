@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import socket
 import uuid
 from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import exc, orm
+from sqlalchemy import event, exc, orm
 
 from undaunted.sqlalchemy import (
     AsyncSession,
@@ -22,6 +24,7 @@ from undaunted.sqlalchemy import (
     run_in_transaction,
     unit_of_work,
 )
+from undaunted.sqlalchemy.targets import cluster_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -330,6 +333,35 @@ def test_a_table_of_keys_that_goes_away_is_told_by_the_next_unit(ledger: Tables,
             connection.execute(sa.text(f"ALTER TABLE put_away RENAME TO {table.name}"))
     run_in_transaction(ledger.Base, one_text, "with its table")
     assert keys() == before + 1
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_connection_that_is_lost_before_anybody_had_it_is_replaced(ledger: Tables, *, readonly: bool) -> None:
+    """SQLAlchemy asks a few things on an engine's first connection; plainly, an error there is the application's."""
+    cluster = cluster_of(ledger.Base)
+    run_in_transaction(ledger.Base, one_text, "so that the nodes are known")
+    lost: list[Any] = []
+
+    def lose(connection: Any, _record: Any) -> None:
+        if not lost:
+            lost.append(connection)
+            with socket.socket(fileno=os.dup(connection.pgconn.socket)) as twin:
+                twin.shutdown(socket.SHUT_RDWR)
+
+    engines = [cluster.engine_of(sight.address) for sight in cluster.sights()]
+    if not readonly:
+        cluster.writer.dispose()
+        cluster._engines.clear()  # as at the start of a process
+        engines = [cluster.writer]
+    for each in engines:
+        event.listen(each, "first_connect", lose, insert=True)
+
+    @unit_of_work(ledger.Base, readonly=readonly)
+    def read(session: Session) -> int:
+        return len(session.scalars(sa.select(ledger.Row.k).limit(3)).all())
+
+    assert read() == 3
+    assert len(lost) == 1
 
 
 async def test_coroutines_bring_the_key_too(ledger: Tables) -> None:

@@ -58,6 +58,18 @@ def test_psycopg_has_what_a_unit_begins_with() -> None:
     assert seams.missing() == []
 
 
+def test_pools_have_what_ours_stand_on() -> None:
+    assert seams.missing_of_pools() == []
+
+
+def test_a_sqlalchemy_whose_pools_are_others_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seams, "missing_of_pools", lambda: ["QueuePool._do_get"])
+    with pytest.raises(
+        ConfigurationError, match=r"SQLAlchemy [\d.]+ has no QueuePool\._do_get, .* Install a SQLAlchemy"
+    ):
+        versions.check_packages()
+
+
 def test_a_psycopg_without_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seams, "missing", lambda: ["generators.execute"])
     with pytest.raises(ConfigurationError, match=r"psycopg [\d.]+ has no generators\.execute, .* Install a psycopg"):
