@@ -398,6 +398,8 @@ async def test_async_sessions_do_the_same(lab: PostgresLab, tables: Tables) -> N
         assert given is not None
         assert before is None or before < given
     count = sa.select(sa.func.count()).where(tables.Note.mark == mark)
+    # So that there is another node to go to: whose position is not known yet, nobody may read from.
+    await asyncio.to_thread(until, lambda: len(cluster_of("ledger").readers(after=given)) == 2, what="both replicas")
     async with AsyncSession(tables.Base, readonly=True, token=str(given)) as session:
         assert await session.scalar(count) == 1
         address, pid = (await session.execute(who)).one()
