@@ -62,14 +62,14 @@ class Orders(Protocol):
         """The newest orders of all."""
 
     def mark_paid(self, order: Order) -> None:
-        """Note that an order was paid."""
+        """Note that an order was paid, and its `ledger_token`."""
 
 
 class Ledger(Protocol):
     """Who has paid what."""
 
-    def pay(self, order: Order) -> None:
-        """Book the payment of an order; the same order twice is one payment."""
+    def pay(self, order: Order) -> str:
+        """Book the payment of an order; the same order twice is one payment. Returns the order's `ledger_token`."""
 
     def payment(self, order: Order) -> Payment | None:
         """The payment of an order, or None."""

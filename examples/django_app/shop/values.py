@@ -72,12 +72,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What somebody has ordered. Its number follows from the form that was sent: sent twice, it is one order."""
+    """What somebody has ordered. Its number follows from the form that was sent: sent twice, it is one order.
+
+    `ledger_token` says how far a copy of the ledger must have come to have the payment, where the ledger has copies.
+    """
 
     number: uuid.UUID
     customer: uuid.UUID
     lines: tuple[Line, ...]
     is_paid: bool = False
+    ledger_token: str = ""
     placed_at: datetime = field(default_factory=now)
 
     @property

@@ -70,6 +70,23 @@ def test_one_backend_alone_is_a_whole_shop_and_its_own_tests_leave_it_as_it_is(t
 
 
 @pytest.mark.slow
+def test_a_payment_is_seen_by_whoever_is_shown_the_order_as_paid(tmp_path: Path) -> None:
+    """As the second press on the button is, or another browser: they have not paid themselves, so no cookie tells."""
+    with opened(tmp_path, "--backends", "mongodb,postgresql") as shop:
+        lab = shop.labs["ledger"]
+        for standby in ("n2", "n3"):
+            lab.lag(standby)
+        customer = Customer(Visitor(shop.port))
+        customer.buy_something()
+        (number,) = customer.orders
+        del customer.visitor.cookies["undaunted"]
+        page = customer.visitor.get(f"/orders/{number}/")
+        assert "Thank you" in page.text
+        assert 'id="payment"' in page.text
+        assert customer.complaints == []
+
+
+@pytest.mark.slow
 def test_the_flask_shop_sells_each_thing_once_while_its_primary_dies_and_the_next_one_freezes(tmp_path: Path) -> None:
     with opened(tmp_path, "--app", "flask") as shop:
         visitors = [Visitor(shop.port) for _ in range(6)]

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from shop.tables import Base
 from shop.values import Order, Payment, Takings, now
-from undaunted.sqlalchemy import Session, unit_of_work
+from undaunted.sqlalchemy import Session, token, unit_of_work
 
 if TYPE_CHECKING:
     from sqlalchemy import orm
@@ -30,9 +30,15 @@ class Entry(Base):
     booked_at: Mapped[datetime] = mapped_column(sa.DateTime(timezone=True))
 
 
+def pay(order: Order) -> str:
+    """Book a payment; returns the position in the log of changes behind it."""
+    _book(order)
+    return str(token(Base))
+
+
 @unit_of_work(Base)
-def pay(session: orm.Session, order: Order) -> None:
-    """Book a payment: from the customer's account into the till."""
+def _book(session: orm.Session, order: Order) -> None:
+    """From the customer's account into the till."""
     both = [(f"customer {order.customer}", -order.total), (TILL, order.total)]
     rows = [{"order": order.number, "account": who, "amount": much, "booked_at": now()} for who, much in both]
     # It may be the second press on the same button; then the entries are there.
@@ -40,8 +46,8 @@ def pay(session: orm.Session, order: Order) -> None:
 
 
 def payment(order: Order) -> Payment | None:
-    """The payment of an order, from a standby that has it if the one who asks has made it."""
-    with Session(Base, readonly=True) as session:
+    """The payment of an order; of one that is paid, not from a standby that does not have it yet."""
+    with Session(Base, readonly=True, token=order.ledger_token or None) as session:
         found = session.get(Entry, (order.number, TILL))
         return None if found is None else Payment(order=found.order, amount=found.amount, booked_at=found.booked_at)
 

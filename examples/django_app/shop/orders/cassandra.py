@@ -35,6 +35,7 @@ class OrderRow(Model):
     number = columns.UUID(primary_key=True)
     lines = columns.Text()
     is_paid = columns.Boolean()
+    ledger_token = columns.Text()
     placed_at = columns.DateTime()
 
 
@@ -61,6 +62,7 @@ def place(order: Order) -> None:
             number=order.number,
             lines=json.dumps([asdict(line) for line in order.lines]),
             is_paid=False,
+            ledger_token="",
             placed_at=order.placed_at,
         )
         CartRow.objects(customer=order.customer).batch(batch).delete()
@@ -84,7 +86,7 @@ def latest(count: int) -> list[Order]:
 
 def mark_paid(order: Order) -> None:
     """Note that an order was paid."""
-    OrderRow.objects(customer=order.customer, number=order.number).update(is_paid=True)
+    OrderRow.objects(customer=order.customer, number=order.number).update(is_paid=True, ledger_token=order.ledger_token)
 
 
 def _newest(rows: Any) -> list[Order]:
@@ -97,5 +99,6 @@ def _order(row: Any) -> Order:
         customer=row.customer,
         lines=tuple(Line(**line) for line in json.loads(row.lines)),
         is_paid=row.is_paid,
+        ledger_token=row.ledger_token or "",
         placed_at=row.placed_at.replace(tzinfo=timezone.utc),
     )

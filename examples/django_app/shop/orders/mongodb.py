@@ -42,6 +42,7 @@ class OrderDocument(Document):
     customer = fields.UUIDField(required=True)
     lines = fields.EmbeddedDocumentListField(LineDocument)
     is_paid = fields.BooleanField(default=False)
+    ledger_token = fields.StringField(default="")
     placed_at = fields.DateTimeField(required=True)
     meta = {"collection": "order", "indexes": [("customer", "-placed_at"), "-placed_at"]}  # noqa: RUF012
 
@@ -97,7 +98,7 @@ def latest(count: int) -> list[Order]:
 
 def mark_paid(order: Order) -> None:
     """Note that an order was paid."""
-    OrderDocument.objects(number=order.number).update_one(set__is_paid=True)
+    OrderDocument.objects(number=order.number).update_one(set__is_paid=True, set__ledger_token=order.ledger_token)
 
 
 def _order(found: Any) -> Order:
@@ -108,5 +109,6 @@ def _order(found: Any) -> Order:
             Line(sku=line.sku, name=line.name, price=line.price, quantity=line.quantity) for line in found.lines
         ),
         is_paid=found.is_paid,
+        ledger_token=found.ledger_token,
         placed_at=found.placed_at.replace(tzinfo=timezone.utc),  # MongoDB keeps UTC, and does not say so
     )

@@ -36,6 +36,7 @@ class OrderRow(Base):
     customer: Mapped[uuid.UUID] = mapped_column(index=True)
     lines: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
     is_paid: Mapped[bool] = mapped_column(default=False)
+    ledger_token: Mapped[str] = mapped_column(default="")
     placed_at: Mapped[datetime] = mapped_column(sa.DateTime(timezone=True), index=True)
 
 
@@ -64,6 +65,7 @@ def place(session: orm.Session, order: Order) -> None:
         customer=order.customer,
         lines=[asdict(line) for line in order.lines],
         is_paid=False,
+        ledger_token="",
         placed_at=order.placed_at,
     )
     placed = session.scalar(row.on_conflict_do_nothing().returning(OrderRow.number))
@@ -91,7 +93,8 @@ def latest(count: int) -> list[Order]:
 @unit_of_work(Base)
 def mark_paid(session: orm.Session, order: Order) -> None:
     """Note that an order was paid."""
-    session.execute(sa.update(OrderRow).where(OrderRow.number == order.number).values(is_paid=True))
+    paid = {"is_paid": True, "ledger_token": order.ledger_token}
+    session.execute(sa.update(OrderRow).where(OrderRow.number == order.number).values(paid))
 
 
 def _read(chosen: sa.Select[Any]) -> list[Order]:
@@ -105,5 +108,6 @@ def _order(row: OrderRow) -> Order:
         customer=row.customer,
         lines=tuple(Line(**line) for line in row.lines),
         is_paid=row.is_paid,
+        ledger_token=row.ledger_token,
         placed_at=row.placed_at,
     )
