@@ -126,8 +126,7 @@ class CassandraServers(Lab):
         self._java = find_java()
         self._class_path = jars(progress=self._progress)
 
-    def _make_nodes(self, labs: Mapping[str, Mapping[str, Any]]) -> list[LabNode]:
-        del labs  # an address is kept by binding it, which other users and other homes see too
+    def _make_nodes(self) -> list[LabNode]:
         hosts = choose_network(
             self._count, ports=(CQL_PORT, STORAGE_PORT, nodetool.JMX_PORT), claim=self._guardian.claim
         )

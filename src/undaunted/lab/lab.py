@@ -15,7 +15,7 @@ from undaunted.lab.errors import LabError
 from undaunted.lab.home import home, locked, running, write_record
 from undaunted.lab.keeper import Keeper
 from undaunted.lab.node import LabNode, State
-from undaunted.lab.ports import LOOPBACK, check_free, choose
+from undaunted.lab.ports import LOOPBACK, choose, keep
 from undaunted.lab.verbs import POLL_S, START_TIMEOUT_S, Verbs
 
 if TYPE_CHECKING:
@@ -167,17 +167,17 @@ class Lab(Verbs):
             self._place.mkdir(mode=0o700)
             self._keeper = self._launch()
             self._owner = os.getpid()
-            self._nodes = self._make_nodes(labs)
+            self._nodes = self._make_nodes()
             write_record(self._place, self._record())
 
-    def _make_nodes(self, labs: Mapping[str, Mapping[str, Any]]) -> list[LabNode]:
+    def _make_nodes(self) -> list[LabNode]:
         """Give every node an address that no other lab has: a port of its own on 127.0.0.1."""
-        taken = {node["port"] for record in labs.values() for node in record.get("nodes", ())}
+        claim = self._guardian.claim
         if self._ports is None:
-            ports = choose(self._count + self._arbiters, taken=taken)
+            ports = choose(self._count + self._arbiters, claim=claim)
         else:
             ports = self._ports
-            check_free(ports, taken=taken)
+            keep(ports, claim=claim)
         return [
             LabNode(self, name=f"n{number}", host=LOOPBACK, port=port, is_arbiter=number > self._count)
             for number, port in enumerate(ports, start=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 from pathlib import Path
@@ -10,11 +11,16 @@ from typing import TYPE_CHECKING
 from undaunted.lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Sequence
 
-__all__ = ["LOOPBACK", "check_free", "choose", "is_free"]
+    Claim = Callable[[str, int], int | None]
+
+__all__ = ["LOOPBACK", "choose", "is_free", "keep"]
 
 LOOPBACK = "127.0.0.1"
+_CLAIMS = "127.0.255.254"
+"""Where a lab binds each of its ports as well, which nobody listens on: so other labs see which ports are taken, of
+whatever user and wherever their directories are, also before a server has started and while one is down."""
 _LOWEST = 15_000
 _TRIES = 2_000
 
@@ -30,15 +36,15 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
     return True
 
 
-def choose(count: int, *, taken: Collection[int], host: str = LOOPBACK) -> list[int]:
-    """Find free ports below those that the kernel gives to outgoing connections.
+def choose(count: int, *, claim: Claim, host: str = LOOPBACK) -> list[int]:
+    """Find free ports below those that the kernel gives to outgoing connections, and keep them.
 
     Above that border, a client's connection could sit on the port of a node that is down, and the node could not
     come back.
 
     Args:
         count: How many.
-        taken: Ports of other labs, whose nodes may be down just now.
+        claim: Binds a port for the life of the lab; None, or the `errno` of why it could not be had.
         host: The address to listen on.
 
     Raises:
@@ -51,13 +57,18 @@ def choose(count: int, *, taken: Collection[int], host: str = LOOPBACK) -> list[
         if len(found) == count:
             return found
         port = random.randrange(low, high)  # noqa: S311
-        if port not in taken and port not in found and is_free(port, host):
+        if is_free(port, host) and _is_ours(port, claim):
             found.append(port)
     raise LabError(f"No {count} free ports were found between {low} and {high} on {host}; end another lab first.")
 
 
-def check_free(ports: Sequence[int], *, taken: Collection[int], host: str = LOOPBACK) -> None:
-    """Refuse ports that cannot be had.
+def keep(ports: Sequence[int], *, claim: Claim, host: str = LOOPBACK) -> None:
+    """Keep ports that were asked for.
+
+    Args:
+        ports: The ports.
+        claim: Binds a port for the life of the lab; None, or the `errno` of why it could not be had.
+        host: The address to listen on.
 
     Raises:
         LabError: One is named twice, out of range, in use, or kept by another lab.
@@ -67,10 +78,15 @@ def check_free(ports: Sequence[int], *, taken: Collection[int], host: str = LOOP
             raise LabError(f"Port {port} does not exist; a port is a number from 1 to 65535.")
         if ports.count(port) > 1:
             raise LabError(f"Port {port} is named twice; every node needs one of its own.")
-        if port in taken:
-            raise LabError(f"Port {port} belongs to another lab that is running; name another, or leave it to the lab.")
         if not is_free(port, host):
             raise LabError(f"Port {port} on {host} is in use; name another, or leave it to the lab to find one.")
+        if not _is_ours(port, claim):
+            raise LabError(f"Port {port} belongs to another lab that is running; name another, or leave it to the lab.")
+
+
+def _is_ours(port: int, claim: Claim) -> bool:
+    # Any other refusal, as of a port that needs rights, says nothing of other labs.
+    return claim(_CLAIMS, port) != errno.EADDRINUSE
 
 
 def _first_ephemeral() -> int:

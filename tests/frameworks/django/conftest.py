@@ -73,4 +73,4 @@ def no_server(unused_port: int) -> dict[str, Any]:
 
 @pytest.fixture
 def unused_port() -> int:
-    return choose(1, taken=())[0]
+    return choose(1, claim=lambda *_: None)[0]

@@ -1,14 +1,17 @@
-"""Ports: free, below the outgoing ones, and refused in one sentence."""
+"""Ports: free, below the outgoing ones, kept against other labs, and refused in one sentence."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import random
 import socket
 from pathlib import Path
 
 import pytest
 
 from undaunted.lab import LabError
-from undaunted.lab.ports import LOOPBACK, check_free, choose, is_free
+from undaunted.lab.ports import LOOPBACK, choose, is_free, keep
 
 
 @pytest.fixture
@@ -19,43 +22,68 @@ def listener():
         yield sock.getsockname()[1]
 
 
-def test_chosen_ports_differ_are_free_and_not_ephemeral():
+@pytest.fixture
+def lab():
+    """Claims as the guardian of a lab does, for as long as the test lasts; call it for each lab."""
+    with contextlib.ExitStack() as held:
+
+        def one():
+            def claim(host, port):
+                sock = held.enter_context(socket.socket())
+                try:
+                    sock.bind((host, port))
+                except OSError as error:
+                    return error.errno
+                return None
+
+            return claim
+
+        yield one
+
+
+def test_chosen_ports_differ_are_free_and_not_ephemeral(lab):
     border = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    ports = choose(20, taken=())
+    ports = choose(20, claim=lab())
     assert len(set(ports)) == 20
     assert all(is_free(port) for port in ports)
     assert border <= 16_000 or max(ports) < border
 
 
-def test_ports_of_other_labs_are_not_chosen(monkeypatch):
-    monkeypatch.setattr("undaunted.lab.ports._LOWEST", 20_000)
-    monkeypatch.setattr("undaunted.lab.ports._first_ephemeral", lambda: 21_001)
-    taken = set(range(20_000, 20_900))
-    assert min(choose(5, taken=taken)) >= 20_900
+def test_labs_that_draw_the_same_lots_get_ports_of_their_own(lab):
+    """As two do that are started by tests which seed the random numbers; their servers do not listen yet."""
+    random.seed(1)
+    first = choose(3, claim=lab())
+    random.seed(1)
+    assert not set(first) & set(choose(3, claim=lab()))
 
 
-def test_no_free_port_is_an_error_and_not_an_endless_search(monkeypatch):
+def test_no_free_port_is_an_error_and_not_an_endless_search(lab, monkeypatch):
     monkeypatch.setattr("undaunted.lab.ports.is_free", lambda *_: False)
     with pytest.raises(LabError, match="No 3 free ports were found"):
-        choose(3, taken=())
+        choose(3, claim=lab())
 
 
-def test_a_port_in_use_is_named(listener):
+def test_a_port_in_use_is_named(lab, listener):
     assert not is_free(listener)
     with pytest.raises(LabError, match=f"Port {listener} on 127.0.0.1 is in use"):
-        check_free([listener], taken=())
+        keep([listener], claim=lab())
 
 
 @pytest.mark.parametrize(
     ("ports", "message"),
     [([0], "Port 0 does not exist"), ([70_000], "Port 70000 does not exist"), ([20_001, 20_001], "is named twice")],
 )
-def test_impossible_ports(ports, message):
+def test_impossible_ports(lab, ports, message):
     with pytest.raises(LabError, match=message):
-        check_free(ports, taken=())
+        keep(ports, claim=lab())
 
 
-def test_a_port_of_a_lab_whose_node_is_down_is_refused():
-    (port,) = choose(1, taken=())
+def test_a_port_of_a_lab_whose_node_is_down_is_refused(lab):
+    (port,) = choose(1, claim=lab())
     with pytest.raises(LabError, match="belongs to another lab"):
-        check_free([port], taken={port})
+        keep([port], claim=lab())
+
+
+def test_a_refusal_that_is_not_of_another_lab_keeps_nobody_from_a_port(lab):
+    (port,) = choose(1, claim=lab())
+    keep([port], claim=lambda *_: errno.EACCES)

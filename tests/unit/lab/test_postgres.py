@@ -156,7 +156,7 @@ def fake():
     made = []
 
     def make(says):
-        (port,) = choose(1, taken=())
+        (port,) = choose(1, claim=lambda *_: None)
         made.append(Fake(port, says))
         return LabNode(None, name=f"n{len(made)}", host=LOOPBACK, port=port)
 
@@ -166,7 +166,7 @@ def fake():
 
 
 def test_all_are_asked_at_once_and_the_silent_do_not_count(fake):
-    (free,) = choose(1, taken=())
+    (free,) = choose(1, claim=lambda *_: None)
     nodes = [
         fake(HELLO + COLUMNS + ROW + ROW + message(b"C", b"SELECT 2\0") + READY),
         fake(message(b"E", b"SFATAL\0C57P03\0Mthe database system is starting up\0\0")),
