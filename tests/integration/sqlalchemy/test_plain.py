@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 DETECTION_S = 1.0
 """How long the standby is not promoted, as by a failover tool, which has to notice the fault first."""
+QUIET_S = 0.5
 HANGS_S = 3.0
 """How long behind a promotion nothing may come back until it is called a hang."""
 
@@ -48,6 +49,7 @@ def test_freeze(lab: PostgresLab, plain: Plain) -> None:
         logs = Logs(lab)
         frozen = lab.freeze("primary")
         since_s = time.monotonic()
+        until(lambda: time.monotonic() > max(e.ended_s for e in load.ledger) + QUIET_S, what="replies sent before it")
         promoted_s = logs.writable_s(lab.promote())
         until(lambda: time.monotonic() >= promoted_s + HANGS_S)
         late = [e for e in load.ledger if e.ended_s > promoted_s]

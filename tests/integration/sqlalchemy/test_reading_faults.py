@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import statistics
 import threading
 import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import exc, orm
 from tests.integration.sqlalchemy.tables import ROWS
 from tests.integration.sqlalchemy.watch import until
-from tests.integration.sqlalchemy.witness import Witness, longest_pause
+from tests.integration.witness import Witness, longest_pause
 
 import undaunted
 from undaunted.sqlalchemy import AsyncSession, Session
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
     from tests.integration.sqlalchemy.sides import Plain
     from tests.integration.sqlalchemy.tables import Tables
-    from tests.integration.sqlalchemy.witness import Pause
+    from tests.integration.witness import Pause
     from typing_extensions import Self
 
     from undaunted.lab import PostgresLab
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
+PLAIN_READER = Path(__file__).parent / "programs" / "witness.py"
 THREADS = 12
 HEARTBEAT_S = 1.0
 """How long a node may be silent until it is lost, in the default settings."""
@@ -38,6 +42,9 @@ KILL_S = 0.1
 """The longest time without reads behind a kill; behind a freeze the heartbeat is added."""
 NEW_CONNECTIONS_S = 0.2
 """For all threads at once to connect to replicas where none has read before."""
+BUSY_S = 0.5
+"""What a busy machine may add to a single pause; a witness that mostly sleeps sees little of that."""
+TIMES = {"kill": 3, "freeze": 1}
 STARTING_S = 0.5
 """While servers are started and rewound, which takes the processors that readers run on."""
 THINK_S = 0.005
@@ -105,31 +112,58 @@ def ours_s(pause: Pause, witness: Witness, what: str) -> float:
 
 def untouched(lab: PostgresLab, node: LabNode) -> Witness:
     """A witness on a replica that is not this node."""
-    return Witness(
-        lab.url_of(next(n for n in lab.nodes if n != node and lab.role(n) == "replica")).replace("+psycopg", "")
-    )
+    well = next(n for n in lab.nodes if n != node and lab.role(n) == "replica")
+    return Witness(PLAIN_READER, lab.url_of(well).replace("+psycopg", ""))
 
 
-@pytest.mark.parametrize("which", ["primary", "replica"])
-@pytest.mark.parametrize("fault", ["kill", "freeze"])
-def test_no_reader_meets_an_error(lab: PostgresLab, ledger: Tables, which: str, fault: str) -> None:
-    """Nobody is promoted meanwhile: reads do not need a primary."""
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """What readers noticed of one fault.
+
+    Attributes:
+        pause: The longest time without any read that came back.
+        longest_s: The longest that one of them waited.
+    """
+
+    pause: Pause
+    longest_s: float
+
+
+def strike(lab: PostgresLab, node: LabNode, fault: str, readers: Readers) -> list[Struck]:
+    """Have a node fail and come back, and again, with nobody promoted meanwhile: reads do not need a primary."""
     cluster = cluster_of("ledger")
-    node = next(node for node in lab.nodes if lab.role(node) == which)
-    with (
-        untouched(lab, node) as witness,
-        Readers(lambda: Session(ledger.Base, readonly=True), ledger.Row) as readers,
-    ):
+    found: list[Struck] = []
+    for _ in range(TIMES[fault]):
         until(lambda: all(sight.is_up for sight in cluster.sights()), what="a sight of every node")
         readers.go_on(0.5)
         readers.longest_s = 0.0
         since_s = time.monotonic()
         lab.kill(node) if fault == "kill" else lab.freeze(node)
-        readers.go_on(3.0)
+        readers.go_on(2.5)
+        found.append(Struck(readers.pause(since_s), readers.longest_s))
+        lab.heal()
     readers.check()
-    longest_s, what = readers.longest_s, f"{fault} {which}, longest read {readers.longest_s:.3f} s"
-    assert ours_s(readers.pause(since_s), witness, what) <= KILL_S + (HEARTBEAT_S if fault == "freeze" else 0)
-    assert longest_s <= HEARTBEAT_S + 0.2
+    return found
+
+
+def check_pauses(found: list[Struck], witness: Witness, what: str, *, most_s: float) -> None:
+    """The usual one is within the bound; a busy machine may lengthen a single one."""
+    lengths_s = [ours_s(struck.pause, witness, f"{what}, longest read {struck.longest_s:.3f} s") for struck in found]
+    assert statistics.median(lengths_s) <= most_s, lengths_s
+    assert max(lengths_s) <= most_s + BUSY_S, lengths_s
+
+
+@pytest.mark.parametrize("which", ["primary", "replica"])
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
+def test_no_reader_meets_an_error(lab: PostgresLab, ledger: Tables, which: str, fault: str) -> None:
+    node = next(node for node in lab.nodes if lab.role(node) == which)
+    with (
+        untouched(lab, node) as witness,
+        Readers(lambda: Session(ledger.Base, readonly=True), ledger.Row) as readers,
+    ):
+        found = strike(lab, node, fault, readers)
+    check_pauses(found, witness, f"{fault} {which}", most_s=KILL_S + (HEARTBEAT_S if fault == "freeze" else 0))
+    assert statistics.median(struck.longest_s for struck in found) <= HEARTBEAT_S + 0.2
 
 
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
@@ -137,19 +171,13 @@ def test_with_reads_on_the_primary_a_replica_steps_in(
     lab: PostgresLab, configure: Callable[..., Tables], fault: str
 ) -> None:
     tables = configure(reads="fallback")
-    cluster = cluster_of("ledger")
     with (
         untouched(lab, lab.primary()) as witness,
         Readers(lambda: Session(tables.Base, readonly=True), tables.Row) as readers,
     ):
-        until(lambda: all(sight.is_up for sight in cluster.sights()), what="a sight of every node")
-        readers.go_on(0.5)
-        since_s = time.monotonic()
-        lab.kill("primary") if fault == "kill" else lab.freeze("primary")
-        readers.go_on(3.0)
-    readers.check()
-    gap_s = ours_s(readers.pause(since_s), witness, f"{fault} primary, reads = fallback")
-    assert gap_s <= KILL_S + NEW_CONNECTIONS_S + (HEARTBEAT_S if fault == "freeze" else 0)
+        found = strike(lab, lab.primary(), fault, readers)
+    most_s = KILL_S + NEW_CONNECTIONS_S + (HEARTBEAT_S if fault == "freeze" else 0)
+    check_pauses(found, witness, f"{fault} primary, reads = fallback", most_s=most_s)
 
 
 def test_plain_readers_on_the_killed_primary_get_nothing_but_errors(lab: PostgresLab, plain: Plain) -> None:
@@ -184,13 +212,11 @@ def test_reads_go_on_through_a_promotion_and_behind_it(lab: PostgresLab, ledger:
         before = len(readers.ended_s)
         readers.go_on(0.5)
         assert len(readers.ended_s) > before
-        nodes = cluster.readers(after=None)
+        replicas = {node.address for node in lab.nodes if lab.role(node) == "replica"}
+        until(lambda: set(cluster.readers(after=None)) == replicas, what="reads on the replicas that there are now")
     readers.check()
-    assert ours_s(behind_kill, witness, "kill before a promotion") <= KILL_S
-    whole = readers.pause(since_s)
-    print(f"through a promotion: without reads {whole[1] - whole[0]:.3f} s; readers behind it {nodes}")
-    assert whole[1] - whole[0] <= STARTING_S
-    assert {node.address for node in lab.nodes if lab.role(node) == "replica"} == set(nodes)
+    assert ours_s(behind_kill, witness, "kill before a promotion") <= KILL_S + BUSY_S
+    assert ours_s(readers.pause(since_s), witness, "through a promotion") <= STARTING_S
 
 
 def test_options_are_heard(lab: PostgresLab, ledger: Tables) -> None:
@@ -247,5 +273,5 @@ async def test_tasks_read_on_while_a_replica_freezes(lab: PostgresLab, ledger: T
     tick_s = max(after - before for before, after in itertools.pairwise(ticks_s))
     what = f"asyncio, freeze replica, longest {longest_s[0]:.3f} s, loop held {tick_s:.3f} s"
     assert ours_s(longest_pause(ended_s, ended_s[0]), witness, what) <= HEARTBEAT_S + KILL_S
-    assert longest_s[0] <= HEARTBEAT_S + 0.6  # some wait for a place in a pool first
+    assert longest_s[0] - tick_s <= HEARTBEAT_S + 0.6  # some wait for a place in a pool first
     assert tick_s < 0.5
