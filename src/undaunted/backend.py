@@ -55,7 +55,8 @@ class Handle(Protocol):
         """Nodes, roles and state as plain data; asks no node and waits for none.
 
         Among them ``"nodes"``, a list with ``"address"``, ``"role"``, ``"latency_ms"`` and ``"error"`` of each, and
-        ``"begun"``: whether they are watched in this process.
+        ``"begun"``: whether they are watched in this process. The latency is the time of the node's last answer, to a
+        monitor or, on Cassandra, which has none while a node is well, to a statement.
         """
         ...
 

@@ -58,6 +58,21 @@ class Problem:
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
+class Outage(Problem):
+    """A problem that leaves an application nothing to work with, such as a cluster of which no node answers."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, cluster: str) -> Outage:
+        """No node of this cluster answers.
+
+        Args:
+            cluster: Its name.
+        """
+        return cls(f"clusters.{cluster}.nodes", "no node answers, so applications cannot use the cluster.")
+
+
 class ConfigurationError(UndauntedError):
     """Correct the settings named here; `undaunted config show --origin` tells where each came from.
 

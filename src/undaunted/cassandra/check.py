@@ -19,7 +19,7 @@ from undaunted.cassandra.provision.survey import survey
 from undaunted.cassandra.provision.wanted import use_of, wanted_of
 from undaunted.cassandra.words import server_words
 from undaunted.config.structure import near
-from undaunted.errors import Problem
+from undaunted.errors import Outage, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,7 +72,7 @@ def check(settings: CassandraSettings, *, wall_s: Callable[[], float] = time.tim
             at = f"{path}.credentials"
             return [*problems, Problem(at, state.denied.removeprefix(f"{at}: "))]
         if not state.datacenters:
-            return problems
+            return [*problems, Outage.of(settings.name)]
         answers: list[_Answer] = []
         for node in state.nodes:
             if node.address in settings.nodes and not node.reason:

@@ -176,7 +176,7 @@ class CassandraHandle:
                 "address": name_of(host),
                 "role": "replica" if self._health.is_well(host) else "unknown",
                 "datacenter": host.datacenter,
-                "latency_ms": None,
+                "latency_ms": self._health.latency_ms(host),
                 "error": "OperationTimedOut" if host in self._health.sick else _lost(host),
             }
             for host in sorted(self._health.hosts(), key=name_of)

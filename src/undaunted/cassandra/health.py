@@ -46,6 +46,7 @@ class Health:
 
     Attributes:
         sick: The nodes that are left alone; replaced as a whole and never changed, so it is read without a lock.
+        took_s: Of each node, the seconds that its last answer took.
     """
 
     def __init__(self, guard: Guard, *, failback_s: float) -> None:
@@ -62,6 +63,7 @@ class Health:
         self._policy: Any = None
         self._probers: dict[Any, threading.Thread] = {}
         self.sick = frozenset()
+        self.took_s: dict[Any, float] = {}
         self._lost: set[Any] = set()
         self._is_away = False
         self._home_well_since_s: float | None = None
@@ -100,6 +102,11 @@ class Health:
     def is_well(self, host: Any) -> bool:
         """Whether calls may go there, as far as is known."""
         return bool(host.is_up) and host not in self.sick
+
+    def latency_ms(self, host: Any) -> float | None:
+        """Milliseconds that a node's last answer to a statement took; None where it is lost, or was never asked."""
+        took_s = self.took_s.get(host) if self.is_well(host) else None
+        return None if took_s is None else round(took_s * 1000, 2)
 
     def are_all_well(self) -> bool:
         """Whether no node is known to be down or silent; one that was only waited for is not, until it was probed."""
@@ -162,6 +169,7 @@ class Health:
             self.sick -= {host}
             self._probers.pop(host, None)
             self._lost.discard(host)
+            self.took_s.pop(host, None)
         self._weigh()
 
     # -- probing -------------------------------------------------------------------------------

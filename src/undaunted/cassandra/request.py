@@ -120,16 +120,22 @@ class Request:
                 self._wait(call)
                 continue
             hedger = self.session.hedger
-            began_s = 0.0 if hedger is None else call.guard.clock.monotonic()
+            began_s = call.guard.clock.monotonic()
             future = self._send(driver, call, host)
             if not future.attempted_hosts and "host" not in self.options:
                 continue  # no connection to it: nothing was sent, and the next one is asked at once
             if hedger is None or not call.operation.is_repeatable or self.shape.is_definition:
-                return self._answer(future, call, host)
+                rows = self._answer(future, call, host)
+                self.session.health.took_s[host] = call.guard.clock.monotonic() - began_s
+                return rows
+            first = host
             future, host = self._hedged(hedger, driver, call, future, host)
-            answered = self._answer(future, call, host)
-            hedger.answered(host, call.guard.clock.monotonic() - began_s)
-            return answered
+            rows = self._answer(future, call, host)
+            taken_s = call.guard.clock.monotonic() - began_s
+            hedger.answered(host, taken_s)
+            if host is first:  # else it was asked later
+                self.session.health.took_s[host] = taken_s
+            return rows
 
     def _next(self) -> Any:
         """The next node to ask; None when every node of a fresh plan has been passed over."""

@@ -171,6 +171,7 @@ class Session:
         except Exception as error:  # noqa: BLE001  # the table says what it means
             failed = error
         else:
+            self.health.took_s[host] = guard.clock.monotonic() - began_s
             if not guard.budget.is_full:
                 guard.budget.deposit()
             if not future.has_more_pages:

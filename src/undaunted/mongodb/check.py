@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import OperationFailure, PyMongoError
 
-from undaunted.errors import Problem
+from undaunted.errors import Outage, Problem
 from undaunted.mongodb import seams
 from undaunted.mongodb.provision.access import DENIED, Access, denial, silence
 
@@ -46,6 +46,8 @@ def check(settings: MongoDBSettings) -> list[Problem]:
             except PyMongoError as error:
                 sentence = f"{address} {silence(error)}. Start the node, or correct its address."
                 problems.append(Problem(f"{path}.nodes", sentence))
+        if not greetings:
+            problems.append(Outage.of(settings.name))
         problems.extend(_of_kinds(path, greetings))
         problems.extend(_of_names(path, greetings, settings.replica_set))
         problems.extend(_of_members(path, greetings))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 
-from undaunted.errors import Problem
+from undaunted.errors import Outage, Problem
 from undaunted.sqlalchemy import versions
 from undaunted.sqlalchemy.diagnosis import problems_of, refused
 from undaunted.sqlalchemy.monitor import LOOK, WHO, WHO_PLAINLY, sight_of
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from undaunted.config import SQLAlchemySettings
 
 __all__ = ["check", "look"]
+
+_UNREACHED = ("Silent", "Refused")
 
 
 def check(settings: SQLAlchemySettings) -> list[Problem]:
@@ -39,6 +41,8 @@ def check(settings: SQLAlchemySettings) -> list[Problem]:
     parameters = libpq_parameters(url, cast("Mapping[str, Any]", settings.options.get("connect_args") or {}))
     sights = [look(address, parameters, timeout_s=settings.connect_timeout) for address in settings.nodes]
     problems = [_silent(settings.name, sight) for sight in sights if not sight.is_up]
+    if all(sight.error in _UNREACHED for sight in sights):
+        problems.append(Outage.of(settings.name))
     return [*problems, *problems_of(settings.name, sights)]
 
 
@@ -67,7 +71,7 @@ def look(address: str, parameters: Mapping[str, str], *, timeout_s: float) -> Si
 
 
 def _silent(cluster: str, sight: Sight) -> Problem:
-    if sight.error in ("Silent", "Refused"):
+    if sight.error in _UNREACHED:
         what = "does not answer" if sight.error == "Silent" else "cannot be reached"
         return Problem(f"clusters.{cluster}.nodes", f"{sight.address} {what}. Start the node, or correct its address.")
     return refused(cluster, sight.address, sight.error or "no reason")

@@ -44,7 +44,9 @@ def _fill(gauge: Callable[..., Any], status: Mapping[str, Any], verdicts: Mappin
     primary = gauge("without_primary_seconds", "For how long no node has taken writes.")
     node = gauge("without_node_seconds", "For how long no node has answered.")
     up = gauge("node_up", "Whether a node answers.", "node", "role")
-    latency = gauge("node_latency_seconds", "Time of a node's last answer to its monitor.", "node")
+    latency = gauge(
+        "node_latency_seconds", "Time of a node's last answer: to its monitor, on Cassandra to a statement.", "node"
+    )
     for name, told in status["clusters"].items():
         for each in _STATES:
             state.labels(name, each).set(verdicts[name].state == each)

@@ -87,6 +87,16 @@ class BackendContract:
         assert set(cluster["outage"]) == {"without_primary_s", "without_node_s"}
         assert cluster["budget"]["tokens"] <= cluster["budget"]["capacity"] == 100
 
+    def test_status_says_how_long_a_node_took_to_answer(self, side: Side, configured: Any) -> None:
+        side.save(configured(), 1, 5)
+
+        def latencies() -> list[float]:
+            nodes = undaunted.status()["clusters"][CLUSTER]["nodes"]
+            return [node["latency_ms"] for node in nodes if node["latency_ms"] is not None]
+
+        until(latencies, side.lively_s)
+        assert all(0 < each < side.lively_s * 1000 for each in latencies())
+
     def test_it_may_be_closed_twice_and_the_name_is_free_again(self, side: Side, configured: Any) -> None:
         side.save(configured(), 1, 5)
         undaunted.close()

@@ -123,7 +123,8 @@ def test_nodes_that_give_no_answer(fake: FakeCassandra, monkeypatch: pytest.Monk
     assert len(others) == 2
     assert others[0][1].startswith(f"the cluster has a node {second}:9042 in dc1, which applications here use too")
     fake.kill(1)
-    assert len(found(fake)) == 3
+    assert len(found(fake)) == 4
+    assert found(fake)[-1] == ("nodes", "no node answers, so applications cannot use the cluster.")
 
 
 def test_a_name_that_cannot_be_looked_up(fake: FakeCassandra) -> None:

@@ -34,6 +34,9 @@ HANGS_S = 8.0 if sys.argv[2] == "plain" else 40.0
 """Plain workers may wait for an answer that another one has taken; whoever should not hang is told apart from slow."""
 
 
+NOTHING: dict[str, Any] = {"wrong": 0, "errors": [], "servers": []}
+
+
 def tell(**what: Any) -> None:
     os.write(1, (json.dumps(what) + "\n").encode())  # one write, so that lines of several processes stay whole
 
@@ -94,6 +97,15 @@ def ask(side: Plain | Undaunted) -> dict[str, Any]:
         except Exception as error:
             errors.append(f"{type(error).__name__}: {error}"[:300])
     return {"wrong": wrong, "errors": errors, "servers": sorted(servers)}
+
+
+def ask_or_hang(side: Plain | Undaunted) -> dict[str, Any] | None:
+    """Ask in the parent; None where a worker has taken an answer that it waits for."""
+    told: list[dict[str, Any]] = []
+    thread = threading.Thread(target=lambda: told.append(ask(side)), daemon=True)
+    thread.start()
+    thread.join(HANGS_S)
+    return told[0] if told else None
 
 
 def worker(side: Plain | Undaunted, name: str) -> None:
@@ -167,16 +179,18 @@ def main() -> None:
             if pid == 0:
                 worker(side, f"worker-{number}")
             pids.append(pid)
-        own = ask(side)
-        hung = wait(pids)
-        try:
-            session.commit()
-        except Exception as error:
-            own["errors"].append(f"{type(error).__name__}: {error}"[:300])
-    stop.set()
-    for thread in threads:
-        thread.join(30)
-    tell(step="parent", pid=os.getpid(), hung=hung, hammer=errors, **own)
+        own, hung = ask_or_hang(side), wait(pids)
+        if own is not None:
+            try:
+                session.commit()
+            except Exception as error:
+                own["errors"].append(f"{type(error).__name__}: {error}"[:300])
+        stop.set()
+        for thread in threads:
+            thread.join(30)
+        tell(step="parent", pid=os.getpid(), hung=hung + (own is None), hammer=errors, **(own or NOTHING))
+        if own is None:
+            os._exit(0)  # nothing that is still to be done here would come back
 
 
 if __name__ == "__main__":
