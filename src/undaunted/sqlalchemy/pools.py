@@ -132,5 +132,6 @@ def patient(kind: type[P], is_busy: Callable[[], bool]) -> type[P]:
         is_busy: Whether no further one could be begun now.
     """
     made: Any = functools.partial(vars(kind)["_queue_class"], is_busy=is_busy)
-    bound: Any = type(kind.__name__, (kind,), {"_queue_class": made})
+    # From Python 3.14 on a partial in a class would be a method of it, and get the pool as its first argument.
+    bound: Any = type(kind.__name__, (kind,), {"_queue_class": staticmethod(made)})
     return cast("type[P]", bound)

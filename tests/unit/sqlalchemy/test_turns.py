@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sqlite3
 import threading
 import time
@@ -176,3 +177,9 @@ def test_the_pool_for_tasks_is_of_the_same_kind() -> None:
     assert issubclass(kind, AsyncPool)
     with pytest.raises(queue.Empty):
         vars(kind)["_queue_class"](1).get(False)
+
+
+@pytest.mark.parametrize("kind", [Pool, AsyncPool])
+def test_what_makes_a_pool_s_queue_is_no_method_of_the_pool(kind: type[sa.QueuePool]) -> None:
+    """A bare partial in a class is one from Python 3.14 on, and 3.13 warns of it; then no engine could be made."""
+    assert isinstance(inspect.getattr_static(patient(kind, lambda: False), "_queue_class"), staticmethod)
