@@ -2,7 +2,8 @@
 
 It is sent when the first takes longer than nearly all have taken lately, and the first answer of either counts. So a
 node that dies or freezes costs a moment, and not the timeout of an attempt. What is sent on top is bounded, however
-slow all become.
+slow all become: by an allowance, which slow answers may well have used up when a node freezes. A node that has been
+silent to everybody for longer than slow answers take is therefore no matter of the allowance.
 """
 
 from __future__ import annotations
@@ -25,10 +26,19 @@ _SHARE = 0.04
 _AT_ONCE = 20.0
 """Hedges that may be sent on top of that share after a quiet time: the callers that meet a frozen node together."""
 _LOST_IN_A_ROW = 3
+_SILENT_S = 0.1
+"""At least for so long must a node have answered nobody until it is taken for silent."""
+_SILENT_TIMES = 2.0
+"""And for so many times as long as nearly all answers take."""
 
 
 class Hedger:
-    """One per cluster: when to send a second request, and whether one may be sent. Safe to share between threads."""
+    """One per cluster: when to send a second request, and whether one may be sent. Safe to share between threads.
+
+    Attributes:
+        delay_s: How long a request may take until a second one is sent, while the allowance lasts.
+        silence_s: The same without it, of a node that has answered nobody meanwhile.
+    """
 
     def __init__(self, policy: HedgePolicy) -> None:
         self._quantile = policy.quantile
@@ -37,12 +47,15 @@ class Hedger:
         self._at = 0
         self._allowance = _AT_ONCE
         self._lost: dict[Any, int] = {}
+        self._heard_s: dict[Any, float] = {}
         self.delay_s = _UNTIL_KNOWN_S
+        self.silence_s = _SILENT_TIMES * _UNTIL_KNOWN_S
 
-    def answered(self, host: Any, taken_s: float) -> None:
-        """A node has answered a request in this time."""
+    def answered(self, host: Any, taken_s: float, *, at_s: float) -> None:
+        """A node has answered a request in this time, at that moment of the clock."""
         with self._lock:
             self._lost.pop(host, None)
+            self._heard_s[host] = at_s
             self._allowance = min(_AT_ONCE, self._allowance + _SHARE)
             if len(self._taken_s) < _KEPT:
                 self._taken_s.append(taken_s)
@@ -53,6 +66,11 @@ class Hedger:
                 ordered = sorted(self._taken_s)
                 slow_s = ordered[min(len(ordered) - 1, int(len(ordered) * self._quantile))]
                 self.delay_s = min(_LONGEST_S, max(_SHORTEST_S, slow_s))
+                self.silence_s = max(_SILENT_S, _SILENT_TIMES * slow_s)
+
+    def is_silent(self, host: Any, *, since_s: float) -> bool:
+        """Whether a node has answered nobody since that moment."""
+        return self._heard_s.get(host, since_s) <= since_s
 
     def takes(self) -> bool:
         """Whether a second request may be sent; takes it from the allowance."""

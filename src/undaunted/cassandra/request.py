@@ -49,6 +49,14 @@ def _tell(future: Any, ended: SimpleQueue[Any]) -> None:
     future.add_callbacks(lambda *_: ended.put(future), lambda *_: ended.put(future))
 
 
+def _ends(ended: SimpleQueue[Any], timeout_s: float) -> bool:
+    """Wait until a future has ended, but not for longer than this; whether it has."""
+    with contextlib.suppress(Empty):
+        ended.get(timeout=timeout_s)
+        return True
+    return False
+
+
 def _is_answered(future: Any) -> bool:
     try:
         future.result()
@@ -131,8 +139,9 @@ class Request:
             first = host
             future, host = self._hedged(hedger, driver, call, future, host)
             rows = self._answer(future, call, host)
-            taken_s = call.guard.clock.monotonic() - began_s
-            hedger.answered(host, taken_s)
+            now_s = call.guard.clock.monotonic()
+            taken_s = now_s - began_s
+            hedger.answered(host, taken_s, at_s=now_s)
             if host is first:  # else it was asked later
                 self.session.health.took_s[host] = taken_s
             return rows
@@ -217,11 +226,11 @@ class Request:
         """The request that is answered first, of this one and a second one that is sent when it takes long."""
         ended: SimpleQueue[Any] = SimpleQueue()
         _tell(first, ended)
-        with contextlib.suppress(Empty):
-            ended.get(timeout=hedger.delay_s)
+        sent_s = call.guard.clock.monotonic()
+        if _ends(ended, hedger.delay_s):
             return first, host
-        other = next((each for each in self._plan if each not in self.session.health.sick), None)
-        if other is None or not hedger.takes() or not call.guard.budget.pay(1.0):
+        other = self._other(hedger, call, host, ended, since_s=sent_s)
+        if other is None:
             return first, host
         second = self._send(driver, call, other)
         if not second.attempted_hosts:
@@ -238,6 +247,15 @@ class Request:
         if hedger.lost(host):
             self.session.health.unanswered(host)
         return second, other
+
+    def _other(self, hedger: Hedger, call: Call, host: Any, ended: SimpleQueue[Any], *, since_s: float) -> Any:
+        """The node for a second request; None where none may be sent, or where the first has ended meanwhile."""
+        other = next((each for each in self._plan if each not in self.session.health.sick), None)
+        if other is not None and not hedger.takes():
+            waited_s = call.guard.clock.monotonic() - since_s
+            if _ends(ended, max(0.0, hedger.silence_s - waited_s)) or not hedger.is_silent(host, since_s=since_s):
+                return None
+        return other if other is not None and call.guard.budget.pay(1.0) else None
 
     def _answer(self, future: Any, call: Call, host: Any) -> Any:
         try:
