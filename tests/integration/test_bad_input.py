@@ -75,9 +75,13 @@ def test_a_node_whose_name_cannot_be_looked_up(healthy_mongo_lab: MongoLab) -> N
     assert "no-such-host.invalid:27017 has a name that cannot be looked up here" in told
 
 
-def test_a_replica_set_name_that_does_not_match(healthy_mongo_lab: MongoLab) -> None:
+@pytest.mark.parametrize("beside", ["nodes", "url"])
+def test_a_replica_set_name_that_does_not_match(healthy_mongo_lab: MongoLab, beside: str) -> None:
     settings = healthy_mongo_lab.settings_for("orders")
-    settings["clusters"]["orders"]["replica_set"] = "rs1"
+    orders = settings["clusters"]["orders"]
+    orders["replica_set"] = "rs1"
+    if beside == "url":
+        orders["url"] = "mongodb://" + ",".join(orders.pop("nodes"))
     told = problems_of(settings)
     assert len(told) == 3
     assert all(one.startswith("clusters.orders.replica_set: is 'rs1', but 127.0.0.1:") for one in told)

@@ -217,7 +217,7 @@ def _arguments(settings: MongoDBSettings) -> dict[str, Any]:
     given = {name.lower() for name in arguments}
     if "uuidrepresentation" not in given and "uuidrepresentation" not in str(host).lower():
         arguments["uuidRepresentation"] = "standard"
-    if settings.replica_set and settings.url is None:
+    if settings.replica_set:
         arguments["replicaSet"] = settings.replica_set
     arguments.update(credentials_of(settings))
     arguments.update(tls_of(settings))
