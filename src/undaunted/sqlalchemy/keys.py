@@ -11,7 +11,7 @@ import os
 import time
 import uuid
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
@@ -22,6 +22,9 @@ from undaunted.sqlalchemy import seams
 from undaunted.sqlalchemy.errors import UnusableCluster
 from undaunted.sqlalchemy.faults import sqlstate_of
 from undaunted.sqlalchemy.opening import Due, Opening
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "TABLE",
@@ -129,13 +132,24 @@ def have_key_inserted(connection: sa.Connection, table: sa.Table, key: uuid.UUID
     driver: Any = connection.connection.driver_connection
     if not isinstance(driver, Opening) or not driver.is_idle:
         return False
-    found = _INSERTS.get(table)
+    # That of the engine, not of the connection: every attempt, and who settles it, must mean the same table.
+    schemas: Any = connection.engine.get_execution_options().get("schema_translate_map")
+    found = _INSERTS.get(table) if schemas is None else _inserting(connection, table, schemas)
     if found is None:
-        name = connection.dialect.identifier_preparer.format_table(table)
-        text = f"INSERT INTO {name} (key) VALUES ($1) RETURNING pg_current_wal_insert_lsn()".encode()  # noqa: S608  # quoted
-        found = _INSERTS[table] = text, b"undaunted_%08x" % zlib.crc32(text)
+        found = _INSERTS[table] = _inserting(connection, table, {})
     driver.due = Due(*found, key.bytes)
     return True
+
+
+def _inserting(
+    connection: sa.Connection, table: sa.Table, schemas: Mapping[str | None, str | None]
+) -> tuple[bytes, bytes]:
+    """The statement that inserts a key, and its name, where tables stand in the schemas that are given for theirs."""
+    quotes = connection.dialect.identifier_preparer
+    schema = schemas.get(table.schema, table.schema)
+    name = quotes.quote(table.name) if schema is None else f"{quotes.quote_schema(schema)}.{quotes.quote(table.name)}"
+    text = f"INSERT INTO {name} (key) VALUES ($1) RETURNING pg_current_wal_insert_lsn()".encode()  # noqa: S608  # quoted
+    return text, b"undaunted_%08x" % zlib.crc32(text)
 
 
 def _insert_directly(connection: sa.Connection) -> None:

@@ -110,6 +110,9 @@ def ask(unit: Unit, connection: sa.Connection) -> bool | None:
         connection.execution_options(isolation_level=isolation)
     if unit.free is not None:
         return unit.free.ask(connection)
+    # A transaction that SQLAlchemy knows of is undone by `_leave`; of any other the pool would decide, and where
+    # `pool_reset_on_return` is "commit", the key would stay, and tell that a unit was applied which never was.
+    connection.begin()
     try:
         insert_key(connection, unit.table, unit.key)  # waits for an old transaction that is still undecided
     except KeyTaken:

@@ -288,6 +288,28 @@ def test_nothing_is_prepared_where_the_driver_is_told_so(ledger: Tables, keys: C
     assert keys() == before + 8
 
 
+def test_the_key_stands_where_the_engine_s_options_have_its_schema_stand(configure: Callable[..., Tables]) -> None:
+    """They are for SQLAlchemy's own statements, and what goes out beside them must know of them, too."""
+    tables = configure(options={"execution_options": {"schema_translate_map": {"main": "Tenant"}}})
+
+    class Elsewhere(tables.Base):
+        __abstract__ = True
+        metadata = sa.MetaData(schema="main")
+
+    table = key_table(Elsewhere.metadata)
+    with engine(Elsewhere).begin() as connection:
+        connection.execute(sa.schema.CreateSchema("Tenant"))
+        Elsewhere.metadata.create_all(connection)
+    try:
+        for _ in range(3):  # the first alone, to see that the table is there; the others with their statement
+            run_in_transaction(Elsewhere, one_text, "of a tenant")
+        with orm.Session(engine(Elsewhere)) as session:
+            assert session.scalar(sa.select(sa.func.count()).select_from(table)) == 3
+    finally:
+        with engine(Elsewhere).begin() as connection:
+            connection.execute(sa.schema.DropSchema("Tenant", cascade=True))
+
+
 @pytest.mark.parametrize(
     "wrong",
     ["SELECT nothing FROM note", "SELECT 1 /", "SELECT nothing FROM note WHERE mark = :mark", "SET nonsense = 1"],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 import sys
 import threading
 import time
@@ -56,6 +58,13 @@ def count(server: psycopg.Connection, table: str, mark: str) -> int:
     found = server.execute(f"SELECT count(*) FROM {table} WHERE mark = %s", [mark]).fetchone()  # type: ignore[arg-type]
     assert found is not None
     return int(found[0])
+
+
+def socket_port(driver: Any) -> int:
+    """The client's own port of a connection of psycopg's."""
+    with socket.socket(fileno=os.dup(driver.pgconn.socket)) as twin:
+        port: int = twin.getsockname()[1]
+        return port
 
 
 class Form:
@@ -134,6 +143,32 @@ def test_plain_sqlalchemy_with_a_retry_around_it_does_it_twice(
         said: Future[Any] = hang_and_cut(lab, server, lambda: pool.submit(plain.entry, mark))
     said.result(30)
     assert count(server, "entry", mark) == 2
+
+
+@pytest.mark.parametrize("at_return", ["rollback", "commit"])
+def test_asking_leaves_no_key_whatever_the_pool_does_with_what_comes_back(
+    configure: Callable[..., Tables], server: psycopg.Connection, at_return: str
+) -> None:
+    """Else the key of the question would tell the next attempt that the unit had been applied."""
+    tables, mark, runs = configure(options={"pool_reset_on_return": at_return}), uuid.uuid4().hex, []
+
+    @unit_of_work(tables.Base)
+    def work(session: Any) -> None:
+        runs.append(mark)
+        session.add(tables.Entry(mark=mark))
+        session.flush()
+        driver = session.connection().connection.driver_connection
+        tell = driver.before_commit
+
+        def lose(written_at: bytes | None) -> None:
+            tell(written_at)
+            assert cut([socket_port(driver)]) == 1  # so the COMMIT does not arrive
+
+        if len(runs) == 1:
+            driver.before_commit = lose
+
+    work()
+    assert (len(runs), count(server, "entry", mark)) == (2, 1)
 
 
 def test_what_was_applied_is_recognised(
