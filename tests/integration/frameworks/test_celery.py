@@ -16,10 +16,11 @@ from tests.integration.frameworks.servers import Processes
 import undaunted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from celery.result import AsyncResult
+    from pymongo.collection import Collection
     from typing_extensions import Self
 
     from undaunted.lab import MongoLab
@@ -97,11 +98,16 @@ def marks(count: int) -> list[str]:
 @EVERY_BACKEND
 @pytest.mark.parametrize("used", [False, True], ids=["unused", "used"])
 def test_every_worker_works_at_once(site: Callable[..., dict[str, Any]], tmp_path: Path, used: bool) -> None:
-    """Not the first one alone, and none with an error; also where the application has used the cluster before."""
+    """Not the first one alone, and none with an error; also where the application has used the cluster before.
+
+    r4fek/django-cassandra-engine#79 (only the first worker has a connection), #31, getsentry/sentry#1309 and
+    tschellenbach/Stream-Framework#98 (each worker times out), thegeorgeous/flask-cqlalchemy#27 (hooks are needed).
+    """
     with Worker(site(used=used), tmp_path) as worker:
         answers = worker.results([worker.send("write", mark) for mark in marks(40)])
         assert Counter(answer["status"] for answer in answers) == {"SUCCESS": 40}, worker.said()[-5000:]
         assert len({answer["result"] for answer in answers}) == WORKERS
+        assert "opened before fork" not in worker.said(), "the driver's own warning of what would be unsafe"
 
 
 @pytest.mark.parametrize("site", ["mongodb"], indirect=True)
@@ -137,6 +143,74 @@ def test_a_task_that_runs_twice_pays_once_if_it_has_an_identity(
             assert (tmp_path / f"died-{name}").exists()
         balances = {task: worker.result(worker.send("balance", name))["result"] for task, name in paid.items()}
         assert balances == {"pay_blindly": 20, "pay": 10}
+
+
+OURS, PLAIN = "tasks:Results", "plain"
+
+
+@pytest.fixture
+def results(
+    site: Callable[..., dict[str, Any]], healthy_mongo_lab: MongoLab, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Results]:
+    """A worker whose results are kept on MongoDB by Celery's backend: on undaunted's connections, or on its own."""
+    told = site()
+    database = told["settings"]["clusters"]["shop"]["database"]
+    plain = healthy_mongo_lab.uri.replace("/?", f"/{database}?") + f"&appName={PLAIN}"
+    with (
+        Worker({**told, "results": plain if request.param == PLAIN else OURS}, tmp_path) as worker,
+        healthy_mongo_lab.client() as client,
+    ):
+        yield Results(worker, client[database]["celery_taskmeta"])
+
+
+class Results:
+    """A worker, and what it has kept as results."""
+
+    def __init__(self, worker: Worker, kept: Collection[dict[str, Any]]) -> None:
+        self.worker = worker
+        self._kept = kept
+
+    def send(self, count: int) -> list[str]:
+        """Send tasks that only answer, and return their ids."""
+        return [self.worker.send("echo", mark).id for mark in marks(count)]
+
+    def states(self, ids: list[str]) -> list[str]:
+        """The states of those whose result is there."""
+        return [kept["status"] for kept in self._kept.find({"_id": {"$in": ids}})]
+
+    def until_there(self, ids: list[str]) -> None:
+        def all_there() -> bool:
+            return self.states(ids) == ["SUCCESS"] * len(ids)
+
+        self.worker.until(all_there, what="all results", timeout_s=90.0)
+
+
+@pytest.mark.parametrize("site", ["mongodb"], indirect=True)
+@pytest.mark.parametrize("results", [OURS], indirect=True)
+def test_results_on_mongodb_outlive_a_failover(results: Results, healthy_mongo_lab: MongoLab) -> None:
+    """celery/celery#1260: results are lost after an election, and a task is said to run for ever."""
+    results.until_there(results.send(8))
+    before = results.send(10)
+    healthy_mongo_lab.kill(healthy_mongo_lab.primary())
+    results.until_there(before + results.send(30))
+
+
+@pytest.mark.parametrize("site", ["mongodb"], indirect=True)
+@pytest.mark.parametrize(("results", "app_name"), [(OURS, "undaunted"), (PLAIN, PLAIN)], indirect=["results"])
+def test_results_on_mongodb_whose_connection_is_lost_twice(
+    results: Results, healthy_mongo_lab: MongoLab, app_name: str
+) -> None:
+    """celery/celery#1260: pymongo itself has tried once more for some years, and not twice."""
+    results.until_there(results.send(8))
+    with healthy_mongo_lab.fail_command(["update"], times=2, close_connection=True, app_name=app_name) as fault:
+        (sent,) = results.send(1)
+        results.worker.until(lambda: fault.hits == 2, what="the second loss")
+        if app_name == PLAIN:
+            results.worker.until(lambda: "AutoReconnect" in results.worker.said(), what="the error of the backend")
+            results.until_there(results.send(8))  # which come behind it
+            assert results.states([sent]) == []
+        else:
+            results.until_there([sent])
 
 
 @pytest.mark.parametrize("site", ["fake"], indirect=True)

@@ -1,6 +1,6 @@
 """An application of Celery that writes marks; with ``used`` in ``SITE`` it does so while it is imported, too.
 
-The broker and the results are files in the folder that ``SITE`` names.
+The broker and the results are files in the folder that ``SITE`` names; with ``results`` these are kept elsewhere.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ app.conf.update(
         "control_folder": str(FOLDER / "control"),
         "polling_interval": 0.02,
     },
-    result_backend=f"file://{FOLDER / 'results'}",
+    result_backend=SITE.get("results", f"file://{FOLDER / 'results'}"),
     worker_prefetch_multiplier=1,
     task_acks_late=True,
     task_reject_on_worker_lost=True,
@@ -56,6 +56,11 @@ def write(mark: str) -> int:
 
 
 @app.task
+def echo(mark: str) -> str:
+    return mark
+
+
+@app.task
 @undaunted.options(profile="worker")
 def write_with_time(mark: str) -> int:
     MARKS.write(mark)
@@ -63,9 +68,18 @@ def write_with_time(mark: str) -> int:
 
 
 if CLUSTER["backend"] == "mongodb":
+    from celery.backends.mongodb import MongoBackend
+    from mongoengine.connection import get_db
     from mongoengine.errors import NotUniqueError
 
     from undaunted.mongodb import Document, fields, transaction
+
+    class Results(MongoBackend):
+        """Celery's own, on the connections of undaunted: what ``results`` says as ``tasks:Results``."""
+
+        @property
+        def database(self) -> Any:
+            return get_db("shop")
 
     class Account(Document):
         __undaunted__ = {"cluster": "shop"}
