@@ -1,20 +1,25 @@
 """What users of today's integrations of Django complain about, each with its thread; it does not happen here.
 
 Test keyspaces (r4fek/django-cassandra-engine#10, #15, #27, #125) are in test_kept_apart.py, a request that hangs for
-30 s (MongoEngine/mongoengine#1595) in test_middleware.py, servers that fork in tests/integration/frameworks.
+30 s (MongoEngine/mongoengine#1595) in test_middleware.py; a primary that changes (hmarr/mongoengine#267), servers that
+fork and workers of Celery in tests/integration/frameworks.
 """
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cassandra.cqlengine import columns, models
 from django.core.checks import run_checks
 from django.core.management import call_command
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
+from django.test import Client
 from django.urls import path
+from mongoengine.context_managers import switch_db
 
 from undaunted.cassandra import Model
 from undaunted.mongodb import Document, fields
@@ -24,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from django.http import HttpRequest
-    from django.test import Client
 
     from undaunted.testing.cql import FakeCassandra
 
@@ -187,3 +191,32 @@ def test_several_databases_of_mongodb_with_their_own_sets_and_pools(site: Callab
     assert orders.client is not logs.client
     options = orders.client.options
     assert (options.replica_set_name, options.pool_options.max_pool_size) == ("rs0", 7)
+
+
+def test_each_request_has_the_database_of_its_tenant(site: Callable[..., Client]) -> None:
+    """MongoEngine/mongoengine#1610 (a worker keeps the tenant of its first request), #2518 (an alias that "has not been
+    defined" when two people come at once), #2685. The database that is asked: tests/integration/mongodb/test_switch.py.
+    """
+
+    class Invoice(Document):
+        __undaunted__ = {"cluster": "django_one"}
+        meta = {"auto_create_index": False}
+
+    tenants = ["django_one", "django_two", "django_three"]
+    all_are_within = threading.Barrier(len(tenants))
+
+    def names(_: HttpRequest, tenant: str) -> JsonResponse:
+        with switch_db(Invoice, tenant) as switched:
+            all_are_within.wait(30)
+            return JsonResponse([model._get_collection().full_name for model in (Invoice, switched)], safe=False)
+
+    urls = _Urls()
+    urls.urlpatterns = [path("<tenant>", names)]
+    clusters = {name: {"backend": "mongodb", "nodes": ["mongo.invalid"], "database": name} for name in tenants}
+    site({"clusters": clusters}, ROOT_URLCONF=urls)
+    with ThreadPoolExecutor(len(tenants)) as workers:
+        for shift in range(3):  # each thread serves one tenant after another
+            asked = tenants[shift:] + tenants[:shift]
+            answers = list(workers.map(lambda tenant: Client().get(f"/{tenant}").json(), asked))
+            assert answers == [[f"{tenant}.invoice"] * 2 for tenant in asked]
+    assert Invoice._get_collection().full_name == "django_one.invoice"

@@ -96,7 +96,7 @@ def test_a_request_is_not_held_while_no_node_is_there(make_client: Callable[...,
     for _ in range(2):
         began_s = time.monotonic()
         assert client.get("/orders").status_code == 503
-        assert time.monotonic() - began_s < WEB_S + 0.1 + 1.0  # the promise, and what a busy machine adds to it
+        assert time.monotonic() - began_s < WEB_S + 5.0  # the promise is 0.1 s; a busy machine adds to it
 
 
 def test_a_url_and_what_stands_beside_it(make_client: Callable[..., FlaskClient]) -> None:
