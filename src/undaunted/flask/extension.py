@@ -60,12 +60,16 @@ class Undaunted:
 
         Raises:
             ConfigurationError: There are no settings, or something in them is wrong, or another application of this
-                process has other ones for the same cluster; lists every mistake.
+                process has other ones for the same cluster, or a view that is there already names a profile which there
+                is not; lists every mistake.
             RuntimeError: The application has this extension already.
         """
         if EXTENSION in app.extensions:
             raise RuntimeError(f"The Flask application {app.name!r} has undaunted already; call init_app once.")
         settings = _settings(app)
+        mistakes = requests.mistakes_of(app)
+        if mistakes:
+            raise ConfigurationError(problems=mistakes)
         app.extensions[EXTENSION] = State(web=settings.web, is_staff=self._is_staff)
         requests.attach(app)
         if Exhausted not in app.error_handler_spec[None][None]:  # the application's own goes before

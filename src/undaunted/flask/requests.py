@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from flask import current_app, request, session
+from flask import current_app, g, request, session
 from flask.sessions import NullSession
 
+from undaunted.errors import ConfigurationError, Problem
 from undaunted.flask.state import EXTENSION, application, config_of, state_of
+from undaunted.registry import REGISTRY
 from undaunted.web import RequestScope
 from undaunted.web.cookies import MAX_AGE_S, dump, load
 
@@ -19,13 +22,14 @@ if TYPE_CHECKING:
 
     from undaunted.config.web import WebSettings
 
-__all__ = ["attach", "profile"]
+__all__ = ["attach", "mistakes_of", "profile"]
 
 View = TypeVar("View", bound="Callable[..., Any] | type[Any]")
 
 _PROFILE = "undaunted_profile"
 _SCOPE = "undaunted.flask.scope"
 _CAME = "undaunted.flask.tokens"
+_LEFT = "_undaunted_scope"
 _IN_SESSION = "_undaunted"
 
 
@@ -39,8 +43,15 @@ def profile(name: str) -> Callable[[View], View]:
         def year(): ...
 
     Args:
-        name: A profile from the settings.
+        name: A profile from the settings. That there is none of this name is told by ``Undaunted(app)`` for the views
+            that are there by then, in the log at the first request for those that came later, and by
+            ``flask undaunted check``.
+
+    Raises:
+        TypeError: `name` is no name; such as where the brackets were forgotten.
     """
+    if not isinstance(name, str) or not name:  # pyright: ignore[reportUnnecessaryIsInstance] callers may be untyped
+        raise TypeError(f'expected the name of a profile, as in @profile("worker"), not {name!r}')
 
     def mark(view: View) -> View:
         setattr(view, _PROFILE, name)
@@ -54,9 +65,25 @@ def attach(app: Flask) -> None:
     app.before_request(_begin)
     app.after_request(_remember)
     app.teardown_request(_end)
+    app.teardown_appcontext(_end_at_last)
+
+
+def mistakes_of(app: Flask) -> list[Problem]:
+    """The views of an application that name a profile which the settings do not have."""
+    settings = REGISTRY.loaded.settings
+    found: list[Problem] = []
+    for endpoint, view in app.view_functions.items():
+        name = _declared(view)
+        if name is not None:
+            try:
+                settings.deadline_of(name)
+            except ConfigurationError as error:
+                found.append(Problem(f"@profile of the view {endpoint}", error.problems[0].message))
+    return found
 
 
 def _begin() -> None:
+    _look_at_views()
     if request.blueprint == EXTENSION:  # asks no database
         return
     web = state_of(current_app).web
@@ -65,6 +92,18 @@ def _begin() -> None:
     scope.__enter__()
     # In the request's own environ: `g` may be shared by requests that one test sends within one context.
     request.environ[_SCOPE], request.environ[_CAME] = scope, came
+    setattr(g, _LEFT, scope)
+
+
+def _look_at_views() -> None:
+    """Tell once of views that came after `Undaunted(app)`; Flask has no earlier moment at which all are there."""
+    state = state_of(current_app)
+    if state.are_views_known:
+        return
+    state.are_views_known = True
+    with suppress(ConfigurationError):  # of settings that are gone; whether the process lives is answered all the same
+        for problem in mistakes_of(application()):
+            current_app.logger.error("%s", problem)
 
 
 def _remember(response: Response) -> Response:
@@ -78,6 +117,7 @@ def _remember(response: Response) -> Response:
             session[_IN_SESSION] = tokens
     if scope is not None and response.is_streamed:  # its body may take as long as its reader does
         request.environ.pop(_SCOPE).release()
+        g.pop(_LEFT, None)
     return response
 
 
@@ -85,12 +125,27 @@ def _end(error: BaseException | None) -> None:
     del error
     scope: RequestScope | None = request.environ.pop(_SCOPE, None)
     if scope is not None:
+        g.pop(_LEFT, None)
+        scope.__exit__(*sys.exc_info())
+
+
+def _end_at_last(error: BaseException | None) -> None:
+    """End what an error in a teardown function of the application's own has kept `_end` from.
+
+    Else every later request of this thread would be within it, and its deadline has passed.
+    """
+    del error
+    scope: RequestScope | None = g.pop(_LEFT, None)
+    if scope is not None:
         scope.__exit__(*sys.exc_info())
 
 
 def _profile() -> str | None:
+    return _declared(current_app.view_functions.get(request.endpoint or ""))
+
+
+def _declared(view: object) -> str | None:
     """What `profile` has declared for the view; decorators above it hand it on, as `functools.wraps` does."""
-    view = current_app.view_functions.get(request.endpoint or "")
     return getattr(view, _PROFILE, None) or getattr(getattr(view, "view_class", None), _PROFILE, None)
 
 

@@ -23,17 +23,19 @@ SETTINGS = 'app.config["UNDAUNTED"]'
 """What errors call an application's settings."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class State:
     """What one application has declared.
 
     Attributes:
         web: Its section ``[web]``.
         is_staff: Whether the request that runs comes from someone who may see everything.
+        are_views_known: Whether a first request has come, so that all views are there and were looked at.
     """
 
     web: WebSettings
     is_staff: Callable[[], bool]
+    are_views_known: bool = False
 
 
 def application() -> Flask:

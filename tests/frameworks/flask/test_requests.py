@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from flask import Flask, request, stream_with_context
+from flask import Blueprint, Flask, request, stream_with_context
 from flask.views import MethodView
 
 import undaunted
@@ -84,6 +84,46 @@ def test_a_profile_that_is_not_there_is_told(app: Flask) -> None:
 
     with pytest.raises(undaunted.ConfigurationError, match=r"'qiuck'.*did you mean 'quick'"):
         app.test_client().get("/")
+    assert length_s() == "none"
+
+
+def test_a_profile_that_is_not_there_is_told_before_a_request_asks_for_its_view(
+    app: Flask, make_app: Callable[..., Flask], caplog: pytest.LogCaptureFixture
+) -> None:
+    later = Blueprint("later", __name__)
+    later.add_url_rule("/later", endpoint="year", view_func=profile("wbe")(lambda: "year"))
+    app.register_blueprint(later)
+    told = app.test_cli_runner().invoke(args=["undaunted", "config", "check"])
+    assert told.exit_code == 3
+    assert "@profile of the view later.year: there is no profile 'wbe'; did you mean 'web'?" in told.output
+    for _ in range(2):
+        assert app.test_client().get("/undaunted/live").status_code == 200
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["@profile of the view later.year"]
+
+    earlier = make_app(SETTINGS)
+    earlier.register_blueprint(later)
+    with pytest.raises(undaunted.ConfigurationError, match=r"view later\.year: there is no profile 'wbe'"):
+        Undaunted(earlier)
+    assert "undaunted" not in earlier.extensions
+
+
+@pytest.mark.parametrize("name", ["", None, lambda: "home"])
+def test_forgotten_brackets_are_told(name: Any) -> None:
+    with pytest.raises(TypeError, match=r'as in @profile\("worker"\)'):
+        profile(name)
+
+
+@pytest.mark.parametrize("path", ["/", "/fails"])
+def test_a_teardown_function_that_fails_leaves_no_deadline_to_the_next_request(app: Flask, path: str) -> None:
+    app.add_url_rule("/", view_func=lambda: "home", endpoint="home")
+    app.add_url_rule("/fails", endpoint="fails", view_func=lambda: str(1 // 0))
+
+    @app.teardown_request
+    def fail(error: BaseException | None) -> None:
+        raise RuntimeError("the application's own")
+
+    with pytest.raises(RuntimeError, match="own"):
+        app.test_client().get(path)
     assert length_s() == "none"
 
 
