@@ -13,7 +13,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 def key(name: str) -> str:
     """Write one part of a key."""
-    return name if _BARE.fullmatch(name) else json.dumps(name)
+    return name if _BARE.fullmatch(name) else value(name)
 
 
 def value(given: object) -> str:
@@ -23,4 +23,5 @@ def value(given: object) -> str:
         return "{ " + ", ".join(f"{key(name)} = {value(inner)}" for name, inner in table.items()) + " }"
     if isinstance(given, (list, tuple)):
         return "[" + ", ".join(value(inner) for inner in cast("list[object]", given)) + "]"
-    return json.dumps(given).replace("\x7f", "\\u007f")
+    # JSON writes what is beyond U+FFFF as two surrogates, which TOML refuses.
+    return json.dumps(given, ensure_ascii=False).replace("\x7f", "\\u007f")

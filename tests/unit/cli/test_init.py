@@ -62,6 +62,18 @@ def written(path: Path, **environ: str) -> Any:
             "sqlalchemy",
             {"url": "postgresql+psycopg://me@/shop?sslmode=require", "nodes": ["h:1", "i:5432"]},
         ),
+        (
+            "postgres://me@h/my%2Fshop?application_name=a%26b",
+            "ledger",
+            "sqlalchemy",
+            {"url": "postgresql+psycopg://me@/my%2Fshop?application_name=a%26b"},
+        ),
+        (
+            "mongodb://me@h/shop?authSource=a@b",
+            "orders",
+            "mongodb",
+            {"credentials": {"username": "me", "source": "a@b", "password": {"env": "ORDERS_PASSWORD"}}},
+        ),
     ],
 )
 def test_what_a_url_says(text: str, name: str, backend: str, settings: dict[str, Any]) -> None:
@@ -125,6 +137,28 @@ def test_a_file_that_is_there_is_kept_unless_it_may_go(folder: Path, capsys: pyt
     assert path.read_text() == "retry.attempts = 2"
     assert init("--no-ask", "--force", "mongodb://h") == 0
     assert "orders" in written(path)
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("folder", "is a folder"),
+        ("nowhere/x.toml", "in a folder that is not there"),
+        ("gone.toml", "cannot be written"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_told(
+    output: str, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "folder").mkdir()
+    (folder / "gone.toml").symlink_to(folder / "nowhere" / "gone.toml")
+    assert init("--no-ask", "--force", "mongodb://h", "--output", output) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_characters_of_every_kind_are_written_so_that_they_can_be_read(folder: Path) -> None:
+    assert init("--no-ask", 'mongodb://h/sh\u00f6p"\U0001f600') == 0
+    assert written(folder / "undaunted.toml")["orders"].database == 'sh\u00f6p"\U0001f600'
 
 
 def test_two_clusters_of_one_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 from undaunted.config.addresses import address
 from undaunted.config.urls import Url, parse_url
@@ -69,7 +70,7 @@ def given(text: str) -> Given:
     if url.has_secret:
         remedy = "PGPASSWORD or ~/.pgpass" if backend == "sqlalchemy" else variable
         raise ValueError(f"the URL has a password in it, which others can see; leave it out, and give it as {remedy}")
-    user = rest.partition("://")[2].rpartition("@")[0]
+    user = rest.partition("://")[2].partition("?")[0].partition("/")[0].rpartition("@")[0]
     settings = {"mongodb": _mongodb, "cassandra": _cassandra, "sqlalchemy": _sqlalchemy}[backend](url, user, port)
     credentials = settings.get("credentials")
     if credentials is None:
@@ -118,9 +119,9 @@ def _sqlalchemy(url: Url, user: str, port: int) -> dict[str, Any]:
     if not url.database:
         raise ValueError("the URL names no database; write ledger=postgresql://USER@HOST:5432/DATABASE")
     at = f"{user}@" if user else ""
-    query = "&".join(f"{name}={value}" for name, value in url.options.items())
+    query = "&".join(f"{name}={quote(value, safe='/:,')}" for name, value in url.options.items())
     return {
-        "url": f"postgresql+psycopg://{at}/{url.database}{f'?{query}' if query else ''}",
+        "url": f"postgresql+psycopg://{at}/{quote(url.database, safe='')}{f'?{query}' if query else ''}",
         "nodes": _nodes(url, port),
     }
 
@@ -130,6 +131,4 @@ def _nodes(url: Url, port: int) -> list[str]:
 
 
 def _plain(user: str) -> str:
-    from urllib.parse import unquote  # noqa: PLC0415
-
     return unquote(user)

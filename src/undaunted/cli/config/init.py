@@ -59,10 +59,8 @@ def init(
     A URL names one node or more: mongodb://HOST:27017, cassandra://USER@HOST/KEYSPACE, postgresql://USER@HOST/DATABASE.
     Without any, you are asked. Exits with 2, and writes nothing, when no node of a cluster answers.
     """
-    if output != _STDOUT and Path(output).exists() and not force:
-        raise click.BadParameter(
-            f"{output} is there already; name another file, or give --force.", param_hint="--output"
-        )
+    if output != _STDOUT:
+        _look_at(Path(output), is_to_replace=force)
     chosen = _chosen(clusters, as_json=as_json)
     environ = dict(os.environ) if no_ask else _with_passwords(chosen)
     made = [_Cluster(given=one, found=Discovered() if no_ask else _ask(one, environ)) for one in chosen]
@@ -73,9 +71,29 @@ def init(
     program = source_of(ctx).program
     text = file_text(texts, program=program)
     if output != _STDOUT:
-        with Path(output).open("w" if force else "x", encoding="utf-8") as file:
-            file.write(text)
+        _write(Path(output), text, is_to_replace=force)
     _tell(made, text, None if output == _STDOUT else output, program=program, as_json=as_json)
+
+
+def _look_at(output: Path, *, is_to_replace: bool) -> None:
+    """Refuse what cannot be written before anybody is asked anything."""
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        what = "is a folder" if output.is_dir() else "would stand in a folder that is not there"
+        raise click.BadParameter(f"{output} {what}; name a file in a folder that is there.", param_hint="--output")
+    if output.exists() and not is_to_replace:
+        raise click.BadParameter(
+            f"{output} is there already; name another file, or give --force.", param_hint="--output"
+        )
+
+
+def _write(output: Path, text: str, *, is_to_replace: bool) -> None:
+    try:
+        with output.open("w" if is_to_replace else "x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        message = f"{output} cannot be written ({why}); name another file, or - for standard output."
+        raise click.BadParameter(message, param_hint="--output") from error
 
 
 def _chosen(texts: Sequence[str], *, as_json: bool) -> list[Given]:
