@@ -39,6 +39,7 @@ class Registry:
         self._lock = threading.RLock()
         self._loaded: Loaded | None = None
         self._is_found = False  # nobody gave the settings: they were looked for, since something asked
+        self._refused: ConfigurationError | None = None
         self._handles: dict[str, Handle] = {}
 
     # -- settings -------------------------------------------------------------------------------
@@ -113,6 +114,18 @@ class Registry:
             self.close()
             self._open_all(loaded, loaded.settings.clusters)
 
+    def refuse(self, error: ConfigurationError) -> None:
+        """Close every cluster, and tell this to whoever uses one, until other settings are given.
+
+        For a framework that goes on although its settings are wrong. What only the file and the environment say is
+        another database, perhaps: it is not used in the place of what the application meant.
+        """
+        with self._lock:
+            try:
+                self.close()
+            finally:
+                self._refused = error
+
     def _open_all(self, loaded: Loaded, names: Iterable[str]) -> None:
         """Take these settings and open these clusters of them, or, when one cannot be opened, leave all as it was."""
         before, self._loaded, opened = self._loaded, loaded, list[str]()
@@ -128,11 +141,17 @@ class Registry:
 
     @property
     def loaded(self) -> Loaded:
-        """The settings, read from file and environment where nobody has configured any."""
+        """The settings, read from file and environment where nobody has configured any.
+
+        Raises:
+            ConfigurationError: They are wrong, or were refused.
+        """
         loaded = self._loaded
         if loaded is None:
             with self._lock:
                 if self._loaded is None:
+                    if self._refused is not None:  # a new one, since each is raised with a traceback of its own
+                        raise ConfigurationError(str(self._refused), problems=self._refused.problems)
                     self.configure()
                     self._is_found = True
                 loaded = self._loaded
@@ -243,7 +262,7 @@ class Registry:
         """Close every cluster, the last opened first, and forget the settings. May be called twice."""
         with self._lock:
             handles, self._handles, self._loaded = list(self._handles.values()), {}, None
-            self._is_found = False
+            self._is_found, self._refused = False, None
             errors: list[Exception] = []
             for handle in reversed(handles):
                 try:

@@ -10,6 +10,7 @@ from django.core.signals import setting_changed
 
 from undaunted.django import conf
 from undaunted.errors import ConfigurationError, Problem
+from undaunted.registry import REGISTRY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,7 @@ class UndauntedConfig(AppConfig):
                 self.databases.turn()
         except ConfigurationError as error:
             self.mistakes = error.problems or (Problem(conf.NAME, str(error)),)
+            REGISTRY.refuse(error)  # else programs without checks, such as `manage.py shell`, use what lies beneath
         else:
             self.mistakes = ()
 

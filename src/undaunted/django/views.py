@@ -10,6 +10,7 @@ from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
 from django.utils.html import format_html
 
+from undaunted.errors import ConfigurationError
 from undaunted.web import answer, is_public
 
 if TYPE_CHECKING:
@@ -50,10 +51,14 @@ def _is_staff(request: HttpRequest, name: str) -> bool:
 
     A load balancer's question must not wait for the database of the users.
     """
-    if is_public(name):
+    try:
+        if is_public(name):
+            return False
+    except ConfigurationError:  # which `answer` meets as well, and has an answer to
         return False
     user: Any = getattr(request, "user", None)
-    return bool(user is not None and user.is_active and user.is_staff)
+    # A model of the application's own, made of AbstractBaseUser, may have no such attribute.
+    return bool(getattr(user, "is_active", False) and getattr(user, "is_staff", False))
 
 
 def unavailable(request: HttpRequest, failure: Failure) -> HttpResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template import engines
@@ -90,6 +91,13 @@ def broken_in_template(request: HttpRequest) -> HttpResponse:
     return TemplateResponse(request, engines["django"].from_string("{{ text }}"), {"text": fail})
 
 
+class Member(AbstractBaseUser):
+    """A model of users of the application's own; nothing of it has a staff."""
+
+    class Meta:
+        app_label = "site"
+
+
 def who_am_i(get_response: Any) -> Any:
     """Takes the visitor at his word; asking who an unlooked-for visitor is fails, as a lost database of users does."""
 
@@ -100,6 +108,7 @@ def who_am_i(get_response: Any) -> Any:
             "staff": User(username="staff", is_staff=True),
             "former": User(username="former", is_staff=True, is_active=False),
             "customer": User(username="customer"),
+            "own model": Member(),
         }
         request.user = SimpleLazyObject(lambda: users[claimed])
         return get_response(request)

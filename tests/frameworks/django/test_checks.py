@@ -13,6 +13,7 @@ from tests.frameworks.django.conftest import MIDDLEWARE
 
 from undaunted.django.decorators import profile
 from undaunted.django.middleware import UndauntedMiddleware
+from undaunted.errors import ConfigurationError
 from undaunted.mongodb import Document
 from undaunted.registry import REGISTRY
 
@@ -114,6 +115,25 @@ def test_a_server_does_not_start_with_wrong_settings(site: Callable[..., Client]
         UndauntedMiddleware(lambda _: None)
     assert "clusters.orders.nodes" in str(caught.value)
     assert "clusters.ledger.url" in str(caught.value)
+
+
+def test_programs_that_run_no_checks_use_nothing_that_lies_beneath_wrong_settings(
+    site: Callable[..., Client], ledger: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`manage.py shell` and a script with ``django.setup()`` would write to the database that the file alone names."""
+    (tmp_path / "undaunted.toml").write_text(
+        f"[clusters.ledger]\nbackend = 'sqlalchemy'\nurl = 'sqlite:///{tmp_path}/real.db'\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    client = site({"clusters": {"ledger": {**ledger["clusters"]["ledger"], "readz": "any"}}}, MIDDLEWARE=[])
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match=r"clusters\.ledger\.readz") as caught:
+            REGISTRY.handle("ledger")
+        assert [problem.path for problem in caught.value.problems] == ["clusters.ledger.readz"]
+    assert client.get("/status/live").status_code == 200
+    assert client.get("/status/ready").status_code == 500
+    site(ledger)
+    assert REGISTRY.handle("ledger").guard.cluster == "ledger"
 
 
 def test_settings_that_were_mended_are_taken(site: Callable[..., Client], ledger: dict[str, Any]) -> None:

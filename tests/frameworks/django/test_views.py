@@ -37,6 +37,12 @@ def test_who_is_not_staff_sees_nothing(
 
 
 @pytest.mark.parametrize("name", PRIVATE)
+def test_a_model_of_users_that_knows_no_staff(site: Callable[..., Client], settings: dict[str, Any], name: str) -> None:
+    answer = site(settings).get(f"/status/{name}", headers={"X-Claimed": "own model"})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("name", PRIVATE)
 def test_staff_sees_everything_but_secrets(site: Callable[..., Client], settings: dict[str, Any], name: str) -> None:
     answer = site(settings).get(f"/status/{name}", headers={"X-Claimed": "staff"})
     assert answer.status_code == 200

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Mapped, mapped_column
 
 from undaunted.config import load
-from undaunted.errors import UndauntedError
+from undaunted.errors import ConfigurationError, UndauntedError
 from undaunted.registry import REGISTRY
 from undaunted.sqlalchemy import DeclarativeBase, engine
 from undaunted.testing.databases import Databases, NoTestDatabase, renamed
@@ -196,4 +196,36 @@ def test_a_real_database_is_not_dropped_by_mistake(real: Path) -> None:
     with pytest.raises(UndauntedError, match="still has its real database"):
         databases.drop()
     assert real.exists()
+    databases.turn_back()
+
+
+@pytest.mark.parametrize("url", ["mysql://app@db1/shop", "sqlite:///file:ledger.db?uri=true"])
+def test_what_file_and_environment_name_is_not_used_when_a_cluster_cannot_be_turned(
+    real: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    (real.parent / "undaunted.toml").write_text(
+        f"[clusters.ledger]\nbackend = 'sqlalchemy'\nurl = 'sqlite:///{real}'\n"
+    )
+    monkeypatch.chdir(real.parent)
+    REGISTRY.configure({"clusters": {"other": {"backend": "sqlalchemy", "url": url}}})
+    with pytest.raises(NoTestDatabase, match="other"):
+        Databases().turn()
+    with pytest.raises(ConfigurationError, match="other"):
+        REGISTRY.handle("ledger")
+
+
+def test_a_server_that_is_down_leads_nobody_back_to_the_real_database(
+    real: Path, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+) -> None:
+    named = {"ledger": f"sqlite:///{real}", "other": f"postgresql+psycopg://app@127.0.0.1:{unused_tcp_port}/shop"}
+    text = "".join(f"[clusters.{name}]\nbackend = 'sqlalchemy'\nurl = '{url}'\n" for name, url in named.items())
+    (real.parent / "undaunted.toml").write_text(text)
+    monkeypatch.chdir(real.parent)
+    REGISTRY.configure()
+    databases = Databases()
+    databases.turn()
+    for step in (databases.make, databases.drop):
+        with pytest.raises(UndauntedError, match=r"clusters\.other: no primary"):
+            step()
+        assert engine("ledger").url.database == str(real.with_name(f"test_{real.name}"))
     databases.turn_back()

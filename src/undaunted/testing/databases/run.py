@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from undaunted.engine.context import options
-from undaunted.errors import UndauntedError
+from undaunted.errors import ConfigurationError, UndauntedError
 from undaunted.registry import REGISTRY
 from undaunted.testing.databases.names import renamed
 
@@ -89,7 +89,8 @@ class Databases:
         Called again it takes the settings that the registry has now.
 
         Raises:
-            NoTestDatabase: A cluster cannot have one. Nothing is registered any more then, so nothing real is used.
+            NoTestDatabase: A cluster cannot have one. Nothing is registered any more then, and whoever asks for a
+                cluster is told so: nothing real is used.
         """
         self._turn(REGISTRY.loaded)
 
@@ -102,8 +103,12 @@ class Databases:
     def _turn(self, real: Loaded) -> None:
         self._models_back()
         REGISTRY.close()
-        trial, self._clusters = renamed(real, suffix=self.suffix, names=self._names)
-        REGISTRY.take(trial)
+        try:
+            trial, self._clusters = renamed(real, suffix=self.suffix, names=self._names)
+            REGISTRY.take(trial)
+        except ConfigurationError as error:
+            REGISTRY.refuse(error)  # the next to ask would get what file and environment name: the real ones
+            raise
         self._real = real
         self._models_along()
 
@@ -152,9 +157,11 @@ class Databases:
         if of_sql:
             trial = REGISTRY.loaded
             REGISTRY.close()  # nobody is to be connected to a database that is dropped
-            for one in of_sql:
-                self._step(_kind_of(one).drop, one)
-            REGISTRY.take(trial)
+            try:
+                for one in of_sql:
+                    self._step(_kind_of(one).drop, one)
+            finally:  # for the same reason as in `_turn`
+                REGISTRY.take(trial)
         for one in ours:
             if one not in of_sql:
                 self._step(_kind_of(one).drop, one)
