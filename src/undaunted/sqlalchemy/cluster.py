@@ -299,7 +299,7 @@ class Cluster:
             engine.dispose(close=False)
         for async_engine in self._async_engines.values():
             async_engine.sync_engine.dispose(close=False)
-        self._links.begin_anew()
+        self._links.leave()
         self._deadlines.begin_anew()
         self._watch.begin_anew()
         self._connector.begin_anew()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -44,6 +45,7 @@ class Connection(Opening, psycopg.Connection[Any]):
         super().__init__(*args, **options)
         self.cursor_factory = Cursor
         self.undaunted_prepared = set()
+        self.undaunted_pid = os.getpid()
 
     def commit(self) -> None:
         """As psycopg's.
@@ -107,6 +109,7 @@ class AsyncConnection(Opening, psycopg.AsyncConnection[Any]):
         super().__init__(*args, **options)
         self.cursor_factory = AsyncCursor
         self.undaunted_prepared = set()
+        self.undaunted_pid = os.getpid()
 
     async def commit(self) -> None:
         """As psycopg's; see `Connection.commit`."""

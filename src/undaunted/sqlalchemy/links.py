@@ -67,6 +67,15 @@ class Link:
             return
         sockets.cut(fd, self._ends)
 
+    def leave(self) -> None:
+        """Let go of it in this process: it belongs to the one that this was forked off."""
+        self.is_cut = True
+        try:
+            fd = self.pgconn.socket
+        except psycopg.Error:  # closed by its owner
+            return
+        sockets.leave(fd, self._ends)
+
     def lend(self, deadline_s: float | None) -> None:
         """Somebody uses it now, until this moment."""
         self.is_fresh = False
@@ -120,9 +129,19 @@ class Links:
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """Forget everything, with fresh locks: at the start, and in a forked child."""
+        """Forget everything, with fresh locks."""
         self._lock = threading.Lock()
         self._known: weakref.WeakSet[Link] = weakref.WeakSet()
+
+    def leave(self) -> None:
+        """In a forked child: whatever is done here with the parent's connections, it and its servers hear nothing of.
+
+        A session that was open at the fork is closed in the child, too, be it as its frames are left; which would undo
+        the parent's transaction, of which the COMMIT would then be answered all the same.
+        """
+        for link in list(self._known):  # not under the lock, which a thread of the parent may have held
+            link.leave()
+        self.begin_anew()
 
     def add(self, link: Link) -> None:
         """Know one more."""

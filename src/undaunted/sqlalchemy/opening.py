@@ -9,6 +9,7 @@ has been answered before its transaction can commit, all the same, since the sta
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -54,11 +55,13 @@ class Opening:
         due: What the next transaction inserts first; None for most.
         written_at: What the server has said about where its log stood when the key was inserted; None without a key.
         undaunted_prepared: The names of those of our statements that the server keeps for this connection.
+        undaunted_pid: The process that has made it.
     """
 
     due: Due | None = None
     written_at: bytes | None = None
     undaunted_prepared: set[bytes]
+    undaunted_pid: int
 
     @property
     def is_idle(self: Any) -> bool:
@@ -102,8 +105,9 @@ class Opening:
     def _is_undone(self: Any) -> bool:
         """Whether there is nothing to undo, not even a message; true for each connection that comes back committed."""
         self.due = self.written_at = None
-        is_idle = self.pgconn.transaction_status == IDLE
-        return is_idle and self._tpc is None and self._pipeline is None
+        if self.pgconn.transaction_status == IDLE and self._tpc is None and self._pipeline is None:
+            return True
+        return bool(self.undaunted_pid != os.getpid())  # then it is the parent's transaction, and not to be undone here
 
     def _undone(self: Any) -> Any:
         """What undoes a transaction in place of psycopg's own way; None where that is to do it.

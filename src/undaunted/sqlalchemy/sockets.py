@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Ends", "cut", "ends_of", "news_of"]
+__all__ = ["Ends", "cut", "ends_of", "leave", "news_of"]
 
 Ends = tuple[Any, Any]
 """Both addresses of a TCP connection. No two connections have the same, so they tell it from what gets its file
@@ -48,6 +48,31 @@ def cut(fd: int, ends: Ends | None) -> bool:
                 return False
             twin.shutdown(socket.SHUT_RDWR)
     except OSError:  # gone already
+        return False
+    return True
+
+
+def leave(fd: int, ends: Ends | None) -> bool:
+    """Let go of a connection in this process alone, as of one that belongs to the process that this was forked off.
+
+    Its descriptor stays in use, so that its owner may close it, but what is sent there reaches nobody.
+
+    Args:
+        fd: The descriptor that the connection had.
+        ends: Its addresses, noted when it was made; with None nothing is done.
+
+    Returns:
+        Whether it was let go.
+    """
+    if ends is None:
+        return False
+    try:
+        with socket.socket(fileno=os.dup(fd)) as twin:
+            if _ends(twin) != ends:
+                return False
+            with socket.socket(twin.family, twin.type) as nobody:
+                os.dup2(nobody.fileno(), fd, inheritable=False)
+    except OSError:  # ended already, or no descriptors are left
         return False
     return True
 

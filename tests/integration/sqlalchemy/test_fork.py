@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from undaunted.sqlalchemy import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.integration.sqlalchemy.tables import Tables
 
     from undaunted.lab import PostgresLab
 
@@ -42,6 +50,43 @@ def test_plain_workers_talk_into_each_other(lab: PostgresLab) -> None:
     hung = next(what["hung"] for what in told if what["step"] == "parent")
     print(f"plain: {wrong} wrong answers, {errors} errors, {hung} of {WORKERS + 1} processes hung")
     assert wrong + errors + hung > 0
+
+
+def close(session: Session) -> None:
+    session.close()
+
+
+def use(session: Session) -> None:
+    with pytest.raises(exc.OperationalError):
+        session.execute(sa.text("SELECT 1"))
+
+
+def throw_away(session: Session) -> None:
+    session.invalidate()
+
+
+@pytest.mark.parametrize("in_child", [close, use, throw_away])
+def test_a_session_that_is_open_at_the_fork_stays_its_parent_s(
+    ledger: Tables, in_child: Callable[[Session], None]
+) -> None:
+    """On one socket the child's ROLLBACK would undo what the parent's COMMIT is then told to have been applied."""
+    mark = uuid.uuid4().hex
+    with Session(ledger.Base) as session:
+        session.add(ledger.Entry(mark=mark))
+        session.flush()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                in_child(session)
+                with Session(ledger.Base) as own:  # which has a connection of its own
+                    status = len(own.scalars(sa.select(ledger.Entry).where(ledger.Entry.mark == mark)).all())
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        session.commit()
+    with Session(ledger.Base) as session:
+        assert len(session.scalars(sa.select(ledger.Entry).where(ledger.Entry.mark == mark)).all()) == 1
 
 
 @pytest.mark.parametrize("how", ["undaunted", "unused"])
