@@ -86,7 +86,10 @@ def test_the_application_goes_before_the_file_and_the_environment_before_both(
 def test_what_could_not_be_set_in_other_extensions(
     make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A URL with its database, options of the pool, where reads go, and several databases in one application."""
+    """A URL with its database, options of the pool, where reads go, and several databases in one application.
+
+    MongoEngine/flask-mongoengine#132, #246, #247; more of them in test_complaints.py.
+    """
     monkeypatch.setenv("ORDERS", "mongodb://shop:sesame@127.0.0.1:1/shop?replicaSet=rs0")
     url = {"backend": "mongodb", "url": {"env": "ORDERS"}, "reads": "fallback", "pool": {"max": 7}, "default": True}
     Undaunted(make_app({"clusters": {"orders": url, "carts": ORDERS}}))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from undaunted.lab import MongoLab
+
 pytestmark = pytest.mark.integration
 
 WORKERS = 2
@@ -86,7 +88,12 @@ def check(site: dict[str, Any], folder: Path, server: list[str]) -> None:
 def test_every_worker_serves_at_once(
     site: Callable[..., dict[str, Any]], tmp_path: Path, used: bool, server: list[str]
 ) -> None:
-    """Also with a cluster that the application has used while it was imported, in the process that is forked."""
+    """Also with a cluster that the application has used while it was imported, in the process that is forked.
+
+    r4fek/django-cassandra-engine#50 (queries block under uWSGI), thegeorgeous/flask-cqlalchemy#27 (hooks are needed),
+    MongoEngine/mongoengine#1816, #1416, #1234, #1734 and MongoEngine/flask-mongoengine#307 (the driver's warning, and
+    workers that do nothing), benoitc/gunicorn#450 (workers with gevent block).
+    """
     check(site(used=used), tmp_path, server)
 
 
@@ -105,6 +112,27 @@ def test_workers_of_whose_fork_python_is_not_told_share_nothing(
         counts = running.counts(done, timeout_s=8)
         assert set(counts) <= {1, -1}, counts
         assert counts[1] > 0
+
+
+@pytest.mark.parametrize("site", ["mongodb"], indirect=True)
+def test_greenlets_share_a_pool_that_does_not_grow(
+    site: Callable[..., dict[str, Any]], healthy_mongo_lab: MongoLab, tmp_path: Path
+) -> None:
+    """MongoEngine/mongoengine#226: more connections with each wave of greenlets."""
+    told, pool = site(), 4
+    told["settings"]["clusters"]["shop"] |= {"pool": {"max": pool}}
+    everyone = {"$currentOp": {"allUsers": True, "idleConnections": True, "localOps": True}}
+    ours = {"$match": {"appName": "undaunted"}}
+    with (
+        Site("gunicorn", [*GUNICORN[1:], "--worker-class", "gevent"], told, tmp_path) as running,
+        healthy_mongo_lab.client("primary") as client,
+    ):
+        for _ in range(3):
+            written = marks(120)
+            answers = running.write(written, users=24)
+            assert Counter(status for status, _ in answers) == {200: len(written)}, running.said()[-5000:]
+            connections = len(list(client.admin.aggregate([everyone, ours])))
+            assert 0 < connections <= WORKERS * (pool + 4)  # some look after the node; without a pool there were 28
 
 
 @pytest.mark.parametrize("site", ["cassandra"], indirect=True)
