@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -155,3 +156,17 @@ def test_no_server_is_an_error_of_ours_within_its_time(fresh_mongo_lab: MongoLab
             of_sqlalchemy.sync(clusters=["sync_orders"])
     finally:
         REGISTRY.close()
+
+
+@pytest.mark.integration
+def test_a_cluster_without_any_node_is_waited_for_as_by_any_call_and_not_for_the_time_of_a_step() -> None:
+    there = {"backend": "mongodb", "nodes": ["127.0.0.1:9"], "retry": {"deadline": "1s"}}
+    for reads in ("primary", "fallback"):
+        undaunted.configure({"clusters": {"sync_orders": {**there, "reads": reads}}})
+        began_s = time.monotonic()
+        try:
+            with pytest.raises(UndauntedError, match="refuses connections"):
+                of_mongodb.sync(clusters=["sync_orders"])
+        finally:
+            undaunted.close()
+        assert time.monotonic() - began_s < 15, "a step has a minute"

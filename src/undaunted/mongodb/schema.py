@@ -13,7 +13,7 @@ from pymongo.errors import OperationFailure
 from undaunted.backend import directory
 from undaunted.engine.context import options
 from undaunted.errors import ConfigurationError, UndauntedError
-from undaunted.mongodb.connection import MongoDBHandle, place_of
+from undaunted.mongodb.connection import MongoDBHandle, client_of, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -70,10 +70,14 @@ def sync(*, clusters: Iterable[str], progress: Callable[[Synced], object] | None
     """
     aliases = _aliases(clusters)
     done: list[Synced] = []
+    reached: set[str] = set()
     for document in _documents():
         cluster = aliases.get(_alias_of(document, aliases))
         if cluster is None:
             continue
+        if cluster not in reached:
+            _reach(cluster)
+            reached.add(cluster)
         with options(deadline=_STEP_S):
             done.append(_take(document, cluster))
         if progress is not None:
@@ -107,6 +111,12 @@ def _documents() -> Iterator[Any]:
 def _alias_of(document: Any, aliases: dict[str, str]) -> str:
     declared: str = document._meta.get("db_alias", mongoengine.DEFAULT_CONNECTION_NAME)
     return place_of(document, declared) if declared in aliases else declared
+
+
+def _reach(cluster: str) -> None:
+    """Wait for a primary as any call of the cluster does: a step's time is for an index, and not for a node."""
+    with options(reads="primary"):
+        _ = client_of(cluster).is_primary
 
 
 def _take(document: Any, cluster: str) -> Synced:
