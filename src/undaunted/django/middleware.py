@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.cache import patch_vary_headers
@@ -66,14 +66,20 @@ class UndauntedMiddleware:
             setattr(request, SCOPE, scope)
             response: HttpResponseBase = self.get_response(request)
             _keep(request, response, before, scope.tokens())
+            if response.streaming:  # its body takes as long as its reader does, and sees what was written all the same
+                scope.release()
         return response
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
-        before = _tokens_of(request)
+        # A session is read from wherever it is kept, and Django refuses to ask a database from within an event loop.
+        is_kept_apart = conf.web().read_your_writes == "session"
+        before = await sync_to_async(_tokens_of)(request) if is_kept_apart else _tokens_of(request)
         with RequestScope(conf.web(), path=request.path_info, tokens=before) as scope:
             setattr(request, SCOPE, scope)
             response: HttpResponseBase = await self.get_response(request)
             _keep(request, response, before, await scope.tokens_async())
+            if response.streaming:
+                scope.release()
         return response
 
     def process_view(self, request: HttpRequest, view: object, *_: object) -> None:
@@ -88,7 +94,8 @@ class UndauntedMiddleware:
         failure = failure_of(exception)
         if failure is None:
             return None
-        _LOG.warning("answered %d to %s: %s", failure.status, request.path, type(exception).__name__)
+        path = request.path.encode("unicode_escape").decode("ascii")  # a line break in it would forge a line
+        _LOG.warning("answered %d to %s: %s", failure.status, path, type(exception).__name__)
         return views.unavailable(request, failure)
 
 

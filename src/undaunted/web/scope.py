@@ -74,6 +74,8 @@ class RequestScope:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if not self._is_bounded:  # released
+            return
         if self._carried is not None:
             self._carried.leave()
         self.release()
@@ -81,8 +83,9 @@ class RequestScope:
     def release(self) -> None:
         """End the deadline alone, where the answer's body is still to be streamed, in place of leaving the block.
 
-        What the request has written stays in force in this context, so that its own body sees it; the next request
-        begins afresh all the same. A deadline would cut a long body, which has its own calls and its own reader.
+        Leaving it does nothing then. What the request has written stays in force in this context, so that its own body
+        sees it; the next request begins afresh all the same. A deadline would cut a long body, which has its own calls
+        and its own reader.
         """
         if self._is_bounded:
             self._is_bounded = False

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser, User
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.template import engines
 from django.template.response import TemplateResponse
 from django.urls import include, path
@@ -20,6 +20,10 @@ from undaunted.django.decorators import profile
 from undaunted.engine.context import current_options
 from undaunted.mongodb import Document, fields
 from undaunted.registry import REGISTRY
+from undaunted.sqlalchemy.tokens import LAST, note_commit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 class Note(Document):
@@ -75,7 +79,7 @@ async def notes_async(_: HttpRequest) -> HttpResponse:
     raise undaunted.NoNodeAvailable("a detail for the log")
 
 
-def broken(request: HttpRequest) -> HttpResponse:
+def broken(request: HttpRequest, **_: str) -> HttpResponse:
     raise {
         "budget": undaunted.BudgetExhausted("mongodb://u:pw@host said no"),
         "deadline": undaunted.DeadlineExceeded("slow"),
@@ -116,6 +120,23 @@ def who_am_i(get_response: Any) -> Any:
     return middleware
 
 
+def written_and_streamed(_: HttpRequest) -> StreamingHttpResponse:
+    note_commit("ledger")
+    return StreamingHttpResponse(_seen() for _ in range(1))
+
+
+async def written_and_streamed_async(_: HttpRequest) -> StreamingHttpResponse:
+    async def parts() -> AsyncIterator[str]:
+        yield _seen()
+
+    note_commit("ledger")
+    return StreamingHttpResponse(parts())
+
+
+def _seen() -> str:
+    return f"{sorted(LAST.get())} {_told().content.decode()}"
+
+
 def clusters(_: HttpRequest) -> HttpResponse:
     return JsonResponse(sorted(REGISTRY.loaded.settings.clusters), safe=False)
 
@@ -133,5 +154,8 @@ urlpatterns = [
     path("broken", broken),
     path("broken-in-template", broken_in_template),
     path("clusters", clusters),
+    path("streamed", written_and_streamed),
+    path("streamed-async", written_and_streamed_async),
+    path("named/<name>", broken),
     path("status/", include("undaunted.django.urls")),
 ]

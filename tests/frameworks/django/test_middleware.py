@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.test import AsyncClient
+from tests.frameworks.django.project import make_project
 
 import undaunted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from django.test import Client
 
@@ -58,6 +61,23 @@ def test_one_deadline_a_request(
     answer = asyncio.run(AsyncClient().get(path)) if is_async else client.get(path)
     left_s = answer.json()["left_s"]
     assert at_most_s - 4 < left_s < at_most_s
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["wsgi", "asgi"])
+def test_a_streamed_body_sees_what_its_own_request_has_written(
+    site: Callable[..., Client], ledger: dict[str, Any], *, is_async: bool
+) -> None:
+    """And has the deadlines of its calls, not that of its request."""
+    client = site(ledger)
+
+    async def asked() -> str:
+        answer: Any = await AsyncClient().get("/streamed-async")
+        return "".join([part.decode() async for part in answer])
+
+    def body() -> str:
+        return asyncio.run(asked()) if is_async else client.get("/streamed").getvalue().decode()
+
+    assert contextvars.Context().run(body) == "['ledger'] {\"left_s\": null}"
 
 
 def test_outside_of_a_request_there_is_none(site: Callable[..., Client], ledger: dict[str, Any]) -> None:
@@ -158,6 +178,16 @@ def test_it_is_logged_without_a_secret(
     assert "mongodb://u:pw" not in caplog.text
 
 
+def test_a_visitor_cannot_write_a_line_of_the_log(
+    site: Callable[..., Client], ledger: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = site(ledger)
+    with caplog.at_level(logging.WARNING, logger="undaunted.django"):
+        client.get("/named/x%0aERROR forged%1b[31m?how=budget")
+    [told] = [record.getMessage() for record in caplog.records if record.name == "undaunted.django"]
+    assert told == "answered 503 to /named/x\\nERROR forged\\x1b[31m: BudgetExhausted"
+
+
 # -- what a visitor brings along ------------------------------------------------------------------
 
 
@@ -187,6 +217,45 @@ def test_a_malformed_token_in_a_session(site: Callable[..., Client], ledger: dic
         session.save()
         client.cookies["sessionid"] = session.session_key
         assert client.get("/bounds").status_code == 200
+
+
+SESSION_TESTS = """
+from asgiref.sync import sync_to_async
+from django.contrib.sessions.backends.db import SessionStore
+from django.test import TestCase
+
+class Kept(TestCase):
+    async def test_a_session_in_a_database(self):
+        session = SessionStore()
+        await sync_to_async(session.save)()
+        self.async_client.cookies["sessionid"] = session.session_key
+        answer = await self.async_client.get("/text")
+        assert (answer.status_code, answer.content) == (200, b"text")
+"""
+SESSION_VIEWS = """
+from django.http import HttpResponse
+from django.urls import path
+
+async def text(request):
+    return HttpResponse("text")
+
+urlpatterns = [path("text", text)]
+"""
+
+
+def test_a_session_in_a_database_under_asgi(tmp_path: Path, ledger: dict[str, Any]) -> None:
+    """Django refuses to ask a database from within an event loop."""
+    database = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "sessions.db")}}
+    settings = {**ledger, "web": {"read_your_writes": "session"}}
+    project = make_project(
+        tmp_path, undaunted=settings, models="", tests=SESSION_TESTS, views=SESSION_VIEWS, databases=database
+    )
+    with (tmp_path / "settings.py").open("a") as file:
+        file.write('INSTALLED_APPS += ["django.contrib.sessions"]\n')
+        file.write('SESSION_ENGINE = "django.contrib.sessions.backends.db"\n')
+    ran = project.manage("test", "--noinput")
+    assert ran.returncode == 0, ran.stderr
+    assert "Ran 1 test" in ran.stderr
 
 
 def test_a_site_begins_with_an_optional_cluster_down(

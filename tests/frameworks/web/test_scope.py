@@ -256,6 +256,7 @@ def test_a_streamed_body_has_no_deadline_and_sees_what_its_request_has_written()
             assert str(needs().token) == "1-10"
             request.__exit__(None, None, None)  # also when a framework does both
             assert 59.0 < remaining_s() <= 60.0, "what is around the request is left alone"
+            assert str(needs().token) == "1-10"
 
     contextvars.Context().run(serve)
 

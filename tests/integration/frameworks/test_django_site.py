@@ -90,7 +90,7 @@ def paid(number):
 """
 
 LEDGER_VIEWS = """
-from django.http import JsonResponse
+from django.http import JsonResponse, StreamingHttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from shop.models import paid, pay
@@ -99,6 +99,8 @@ from shop.models import paid, pay
 def payment(request, number):
     if request.method == "POST":
         pay(number)
+        if "streamed" in request.GET:
+            return StreamingHttpResponse(str(paid(number)["there"]) for _ in range(1))
         return JsonResponse({})
     return JsonResponse(paid(number))
 
@@ -264,6 +266,14 @@ def test_a_visitor_sees_his_own_writes_on_his_next_page(
         for cookie in writer.cookies:
             cookie.value = "forged"
         assert _read(site, 1, writer) == {"there": False, "on_a_replica": True}
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+def test_a_streamed_body_sees_what_its_own_request_has_written(tmp_path: Path, lagging: PostgresLab) -> None:
+    with Served(ledger_site(tmp_path, lagging), "--noreload") as site:
+        until(lambda: _read(site, 0, Visitor())["on_a_replica"], what="a read on a replica")
+        assert site.post("/payment/1?streamed") == (200, b"True")
 
 
 @pytest.mark.slow
