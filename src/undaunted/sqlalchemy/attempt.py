@@ -176,6 +176,8 @@ class Attempt:
         self.unit.value = self.value
         self.unit.free = self.free
         self.unit.is_handed_over = True
+        if self._connection is not None and not self.unit.cluster.is_postgresql:
+            self.call.sent = True  # psycopg's connections tell of it themselves, and only where there is a COMMIT
         self.opened.undaunted_commit()
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from undaunted.engine.call import current_call
 from undaunted.errors import ConfigurationError
 from undaunted.events import RetryScheduled
 from undaunted.sqlalchemy import Session, attempts, run_in_transaction, unit_of_work
-from undaunted.sqlalchemy.errors import DeadlineExceeded, UnusableCluster
+from undaunted.sqlalchemy.errors import DeadlineExceeded, OutcomeUnknown, UnusableCluster
 from undaunted.sqlalchemy.keys import KeyTableMissing
 from undaunted.sqlalchemy.targets import cluster_of
 from undaunted.sqlalchemy.unit import Unit
@@ -172,6 +172,51 @@ def test_a_wrong_request_passes_as_it_is(form: Any) -> None:
     with pytest.raises(exc.IntegrityError):
         form(body)
     assert rows(Base, Order.total) == [1]
+
+
+class Wire(sqlite3.Connection):
+    """A connection that fails as MySQL's do, by number: the reply to a COMMIT is lost, and then the server is gone."""
+
+    loses_reply = is_down = ends = False
+
+    def commit(self) -> None:
+        super().commit()
+        if Wire.loses_reply:
+            Wire.loses_reply, Wire.is_down = False, Wire.ends
+            raise sqlite3.OperationalError(2013, "Lost connection to server during query")
+
+    def cursor(self, *args: Any) -> Any:
+        if Wire.is_down:
+            raise sqlite3.OperationalError(2006, "Server has gone away")
+        return super().cursor(*args)
+
+
+@FORMS
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_commit_whose_reply_was_lost_is_never_said_not_to_have_happened(
+    form: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, ends: bool
+) -> None:
+    """On databases without monitors, too: it is settled by its key, or told to be unknown."""
+    configure(tmp_path, connect_args={"timeout": 0, "factory": Wire})
+    for name, value in (("ends", ends), ("is_down", False), ("loses_reply", False)):
+        monkeypatch.setattr(Wire, name, value)
+    ran: list[int] = []
+
+    def body(session: Any) -> int:
+        ran.append(1)
+        session.add(Order(total=1))
+        session.flush()
+        Wire.loses_reply = True
+        return 7
+
+    with undaunted.options(deadline="0.5s"):
+        if ends:
+            with pytest.raises(OutcomeUnknown):
+                form(body)
+        else:
+            assert form(body) == 7
+    Wire.is_down = False
+    assert (ran, rows(Base, Order.total), keys(Base), checked_out()) == ([1], [1], 1, 0)
 
 
 def test_a_unit_that_only_reads_writes_no_key() -> None:
