@@ -53,7 +53,8 @@ class Registry:
     ) -> None:
         """Read the settings and register every cluster with its ORM; connects to nothing.
 
-        Called again, it closes what was open and begins anew. Nothing changes when the settings are wrong.
+        Called again, it closes what was open and begins anew. Nothing changes when the settings are wrong; where only
+        opening a cluster finds that, what was open is opened again.
 
         Raises:
             ConfigurationError: Something is wrong; lists every mistake.
@@ -62,8 +63,7 @@ class Registry:
 
         loaded = load(source, framework=framework, framework_name=framework_name)
         with self._lock:
-            self.close()
-            self._open_all(loaded, loaded.settings.clusters)
+            self._replace(loaded)
 
     def add(
         self, framework: Mapping[str, Any] | None = None, *, framework_name: str = "framework settings"
@@ -87,13 +87,13 @@ class Registry:
         """
         from undaunted.config import joined, load  # noqa: PLC0415
 
-        if framework is None and self._loaded is not None:
-            return self._loaded.settings
+        present = self._loaded
+        if framework is None and present is not None:
+            return present.settings
         loaded = load(framework=framework, framework_name=framework_name)
         with self._lock:
             if self._loaded is None or self._is_found:
-                self.close()
-                self._open_all(loaded, loaded.settings.clusters)
+                self._replace(loaded)
                 return loaded.settings
             union = joined(self._loaded.settings, loaded.settings)
             origins = {**loaded.origins, **self._loaded.origins}
@@ -125,6 +125,22 @@ class Registry:
                 self.close()
             finally:
                 self._refused = error
+
+    def _replace(self, loaded: Loaded) -> None:
+        """Take these settings in the place of what is there, which holds again when one of them cannot be opened.
+
+        Two cannot be open side by side: an ORM knows one cluster of a name.
+        """
+        before, is_found, refused = self._loaded, self._is_found, self._refused
+        self.close()
+        try:
+            self._open_all(loaded, loaded.settings.clusters)
+        except BaseException:
+            self._refused = refused
+            if before is not None:
+                self._open_all(before, before.settings.clusters)
+                self._is_found = is_found
+            raise
 
     def _open_all(self, loaded: Loaded, names: Iterable[str]) -> None:
         """Take these settings and open these clusters of them, or, when one cannot be opened, leave all as it was."""
@@ -191,9 +207,9 @@ class Registry:
         found = self._handles.get(cluster)
         if found is not None:
             return found
-        loaded = self.loaded
-        loaded.settings.cluster(cluster)  # raises for an unknown one, and names the known
         with self._lock:
+            loaded = self.loaded
+            loaded.settings.cluster(cluster)  # raises for an unknown one, and names the known
             if cluster not in self._handles:
                 self._handles[cluster] = self._open(cluster, loaded)
             return self._handles[cluster]

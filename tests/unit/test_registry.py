@@ -62,6 +62,24 @@ def test_wrong_settings_change_nothing() -> None:
     assert list(undaunted.status()["clusters"]) == ["orders"]
 
 
+def test_settings_that_only_a_driver_finds_wrong_change_nothing_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "undaunted.toml").write_text('[clusters.orders]\nbackend = "mongodb"\nnodes = ["127.0.0.1:2"]\n')
+    monkeypatch.chdir(tmp_path)
+    undaunted.configure({"clusters": {"orders": ORDERS}})
+    mongoengine.register_connection("taken")
+    try:
+        with pytest.raises(undaunted.ConfigurationError, match="MongoEngine has a connection with the alias 'taken'"):
+            undaunted.configure({"clusters": {"carts": ORDERS, "taken": ORDERS}})
+    finally:
+        mongoengine.disconnect("taken")
+    assert list(undaunted.status()["clusters"]) == ["orders"]
+    assert "carts" not in registered._connection_settings
+    assert REGISTRY.handle("orders").status()["nodes"][0]["address"] == "127.0.0.1:1", "and not what the file says"
+    assert mongoengine.get_connection("orders") is not None
+
+
 def test_closing_twice_is_harmless_and_forgets_the_aliases() -> None:
     undaunted.configure({"clusters": {"orders": ORDERS}})
     undaunted.close()
