@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ def report_of(status: Mapping[str, Any], verdicts: Mapping[str, Verdict]) -> dic
     events: list[Mapping[str, Any]] = status["events"]
     return {
         "at": time.time(),
+        "host": socket.gethostname(),  # containers number their processes alike
         "process": os.getpid(),
         "state": overall(verdicts),
         "ready": is_ready(verdicts),

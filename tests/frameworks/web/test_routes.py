@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import socket
 import sys
@@ -221,6 +222,7 @@ def test_the_report_has_the_last_fault_of_a_node_and_what_waits(refused: str) ->
     REGISTRY.publish(NodeLost(**common, node=refused, reason="NetworkTimeout"))
     found = ask("status.json")
     report = json.loads(found.body)  # infinity would not be JSON
+    assert (report["host"], report["process"]) == (socket.gethostname(), os.getpid())  # by which the page counts them
     assert b"Infinity" not in found.body
     assert report["clusters"]["orders"]["nodes"][0]["last_fault"]["error"] == "NetworkTimeout"
     assert report["clusters"]["orders"]["waiting"] == {"calls": 0, "longest_s": 0.0}

@@ -359,7 +359,12 @@ def test_an_answer_that_does_not_come_is_told_and_the_page_goes_on(browser: Brow
         shows(page, "live, 1 process")
 
 
-def test_what_several_processes_say_is_one_picture(browser: Browser, url: str, refused: str) -> None:
+WORKERS = ({"process": 1}, {"process": 2})
+PODS = ({"process": 7, "host": "shop-1"}, {"process": 7, "host": "shop-2"})  # a container numbers its own processes
+
+
+@pytest.mark.parametrize("who", [WORKERS, PODS], ids=["workers", "pods"])
+def test_what_several_processes_say_is_one_picture(browser: Browser, url: str, refused: str, who: Any) -> None:
     """One of two workers has just begun and knows nothing; both have seen the same failover."""
     configure(refused)
     at = time.time()
@@ -369,8 +374,8 @@ def test_what_several_processes_say_is_one_picture(browser: Browser, url: str, r
     until(lambda: json.loads(status())["state"] == "down", what="a look at the node")
     knowing, fresh = json.loads(status()), json.loads(status())
     taken_over = [event for event in knowing["events"] if event["event"] == "FailoverCompleted"][-2:]
-    knowing |= {"process": 1, "events": taken_over[:1]}
-    fresh |= {"process": 2, "events": taken_over[1:]}
+    knowing |= {**who[0], "events": taken_over[:1]}
+    fresh |= {**who[1], "events": taken_over[1:]}
     fresh["clusters"]["orders"] |= {"state": "unknown", "reason": "not watched yet"}
     asked: list[int] = []
 
@@ -384,6 +389,25 @@ def test_what_several_processes_say_is_one_picture(browser: Browser, url: str, r
             until(lambda count=count: page.evaluate("1") and len(asked) > count, what="another answer")
             assert page.locator(".badge").text_content() == "down"
         assert len(page.get_by_text("has taken over from").all_text_contents()) == 1
+
+
+@pytest.mark.parametrize("behind_s", [-3600, 600])
+def test_times_are_told_by_the_server_s_clock(browser: Browser, url: str, refused: str, behind_s: int) -> None:
+    """Whoever looks may have another clock; what has just happened has just happened."""
+    configure(refused)
+    until(lambda: json.loads(status())["state"] == "down", what="a look at the node")
+
+    def serve(route: Route) -> None:
+        report, at = json.loads(status()), time.time() - behind_s
+        taken = {"event": "FailoverCompleted", "cluster": "orders", "backend": "mongodb", "from_node": "a:1"}
+        report |= {"at": at, "events": [{**taken, "to_node": "b:1", "elapsed_s": 2.0, "at": at - 100}]}
+        route.fulfill(json=report)
+
+    with opened(browser, url, routes={"**/status.json": serve}) as (page, _):
+        shows(page, "b:1 has taken over from a:1")
+        assert page.locator("#figure-failover").text_content() == "100 s ago"
+        assert page.locator(".tape .mark-failover").count() == 1
+        assert 195 < float(page.locator(".tape .mark-failover").get_attribute("x") or 0) < 201
 
 
 def test_retries_are_gathered_and_unknown_outcomes_are_not(browser: Browser, url: str, refused: str) -> None:

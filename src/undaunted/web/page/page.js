@@ -10,6 +10,7 @@
   const FORGET_MS = 15000;  // a process that has not answered for as long is gone
   const SPAN_S = 300;       // what the tape of a cluster shows
   const KEPT = 300;         // events
+  const SKEW_S = 2;         // from which on it is no delay of the network, but another clock
   const SAME_S = 3;         // within which several processes tell of one and the same failover
   const BURST_S = 10;       // within which retries of a kind are one line
 
@@ -22,6 +23,7 @@
   let isAsking = false;
   let timer = 0;
   let answered = 0;
+  let skew = 0;  // seconds by which the servers' clock is ahead of this one
   let trouble = "";
   let shown = "";
 
@@ -91,11 +93,14 @@
 
   function take(report) {
     const now = Date.now();
-    processes.set(report.process, { seen: now, report });
-    for (const [process, known] of processes) if (now - known.seen > FORGET_MS) processes.delete(process);
+    const process = `${report.host} ${report.process}`;  // containers number their processes alike
+    const ahead = report.at - now / 1000;
+    skew = Math.abs(ahead) > SKEW_S ? ahead : 0;
+    processes.set(process, { seen: now, report });
+    for (const [key, known] of processes) if (now - known.seen > FORGET_MS) processes.delete(key);
     for (const event of report.events) {
-      const key = [report.process, event.at, event.event, event.cluster, event.node, event.operation].join("|");
-      if (!events.has(key)) events.set(key, { ...event, process: report.process });
+      const key = [process, event.at, event.event, event.cluster, event.node, event.operation].join("|");
+      if (!events.has(key)) events.set(key, { ...event, process });
     }
     const surplus = events.size - KEPT;
     if (surplus > 0) {
@@ -146,7 +151,7 @@
   function show() {
     const all = clusters();
     const state = overall(all);
-    const now = Date.now() / 1000;
+    const now = Date.now() / 1000 + skew;
     const list = lines();
     const nodes = [...all.values()].flatMap((cluster) => cluster.nodes);
     const waiting = [...all.values()].reduce((sum, cluster) => sum + cluster.waiting.calls, 0);
