@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from undaunted.config.sections import ProfileSettings
-from undaunted.engine.context import options
+from undaunted.core.deadline import earlier
+from undaunted.engine.context import IN_FORCE, options
 from undaunted.registry import REGISTRY
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from undaunted.config import Settings
     from undaunted.config.web import WebSettings
+    from undaunted.engine.context import Declared
     from undaunted.sqlalchemy.carried import Carried
 
 __all__ = ["RequestScope"]
@@ -57,6 +59,7 @@ class RequestScope:
         self.profile = profile or settings.profile_of(path)
         self._began_s = time.monotonic()
         self._options = _options(everything, self.profile, began_s=self._began_s)
+        self._own: Declared | None = None
         self._is_bounded = False
         self._carried: Carried | None = None
         if settings.read_your_writes != "off" and _has_tokens(everything):
@@ -66,6 +69,7 @@ class RequestScope:
 
     def __enter__(self) -> Self:
         self._options.__enter__()
+        self._own = IN_FORCE.get()
         self._is_bounded = True
         if self._carried is not None:
             self._carried.enter()
@@ -94,6 +98,8 @@ class RequestScope:
     def change(self, profile: str) -> None:
         """Take another profile from here on, within the block; its deadline counts from the request's start, too.
 
+        What was declared within the block since it began, as by a middleware, goes on to hold over it.
+
         Args:
             profile: The profile's name.
 
@@ -101,9 +107,12 @@ class RequestScope:
             ConfigurationError: There is no such profile.
         """
         chosen = _options(REGISTRY.loaded.settings, profile, began_s=self._began_s)
-        self._options.__exit__(None, None, None)
-        self.profile, self._options = profile, chosen
+        inner, before = IN_FORCE.get(), self._own
+        IN_FORCE.set(None if before is None else before.outer)
         chosen.__enter__()
+        self.profile, self._options, self._own = profile, chosen, IN_FORCE.get()
+        if before is not None and self._own is not None:
+            IN_FORCE.set(_over(inner, before, self._own))
 
     def tokens(self) -> dict[str, str]:
         """What the visitor's next request must not be behind, by cluster: what he brought, joined with what he wrote.
@@ -124,6 +133,21 @@ def _options(settings: Settings, profile: str, *, began_s: float) -> options:
     others = replace(chosen, retry=replace(chosen.retry, deadline=None))
     # Naming a profile lays it over what a model says of itself: only where it says anything but the deadline.
     return options(deadline=deadline_s, profile=profile if others != ProfileSettings() else None)
+
+
+def _over(inner: Declared | None, before: Declared, own: Declared) -> Declared:
+    """What was declared within `before`, as it is within `own`, in the place of that."""
+    if inner is None or inner is before:
+        return own
+    outer = _over(inner.outer, before, own)
+    is_shorter = inner.deadline is not before.deadline  # than the one before; else it was that
+    return replace(
+        inner,
+        deadline=earlier(outer.deadline, inner.deadline if is_shorter else None),
+        profile=own.profile if inner.profile == before.profile else inner.profile,
+        outer=outer,
+        memo=[],
+    )
 
 
 def _has_tokens(settings: Settings) -> bool:

@@ -56,6 +56,16 @@ async def report_async(_: HttpRequest) -> HttpResponse:
     return _told()
 
 
+@profile("worker")
+def declared(_: HttpRequest) -> HttpResponse:
+    found = current_options()
+    assert found is not None
+    assert found.deadline is not None
+    return JsonResponse(
+        {"left_s": found.deadline.remaining_s(time.monotonic()), "reads": found.reads, "profile": found.profile}
+    )
+
+
 @method_decorator(profile("worker"), name="dispatch")
 class Report(View):
     def get(self, _: HttpRequest) -> HttpResponse:
@@ -100,6 +110,18 @@ class Member(AbstractBaseUser):
 
     class Meta:
         app_label = "site"
+
+
+def from_replicas(get_response: Any) -> Any:
+    def middleware(request: HttpRequest) -> Any:
+        deadline = {"deadline": request.GET["within"]} if "within" in request.GET else {}
+        with undaunted.options(reads="replica", **deadline), undaunted.options(idempotent=True):
+            answer = get_response(request)
+            found = current_options()
+            answer["X-Idempotent"] = str(found is not None and found.idempotent)
+            return answer
+
+    return middleware
 
 
 def who_am_i(get_response: Any) -> Any:
@@ -147,6 +169,7 @@ urlpatterns = [
     path("slow/bounds", bounds),
     path("report", report),
     path("report-async", report_async),
+    path("declared", declared),
     path("report-class", Report.as_view()),
     path("rendered-later", rendered_later),
     path("notes", notes),

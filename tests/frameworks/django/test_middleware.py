@@ -13,6 +13,7 @@ from django.test import AsyncClient
 from tests.frameworks.django.project import make_project
 
 import undaunted
+from undaunted.engine.context import current_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +79,27 @@ def test_a_streamed_body_sees_what_its_own_request_has_written(
         return asyncio.run(asked()) if is_async else client.get("/streamed").getvalue().decode()
 
     assert contextvars.Context().run(body) == "['ledger'] {\"left_s\": null}"
+
+
+@pytest.mark.parametrize(("within", "at_most_s"), [("", 60), ("?within=2s", 2)])
+@pytest.mark.parametrize("is_async", [False, True], ids=["wsgi", "asgi"])
+def test_what_a_middleware_between_has_declared_stays(
+    site: Callable[..., Client], ledger: dict[str, Any], within: str, at_most_s: float, *, is_async: bool
+) -> None:
+    """The view's own profile is taken beneath it, and not in its place."""
+    from tests.frameworks.django.conftest import MIDDLEWARE
+
+    client = site(
+        {**ledger, "profiles": {"worker": {"reads": "any"}}},
+        MIDDLEWARE=[MIDDLEWARE, "tests.frameworks.django.site.from_replicas"],
+    )
+    url = f"/declared{within}"
+    answer = asyncio.run(AsyncClient().get(url)) if is_async else client.get(url)
+    told = answer.json()
+    assert at_most_s - 2 < told.pop("left_s") < at_most_s
+    assert told == {"reads": "replica", "profile": "worker"}
+    assert answer["X-Idempotent"] == "True"
+    assert current_options() is None
 
 
 def test_outside_of_a_request_there_is_none(site: Callable[..., Client], ledger: dict[str, Any]) -> None:
