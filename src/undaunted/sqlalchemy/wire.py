@@ -158,7 +158,7 @@ class Wire:
 
     def _wait(self, fd: int, events: int, ends_s: float) -> None:
         """Wait for the socket until a moment; a last look is taken when that has passed while nobody could look."""
-        with selectors.DefaultSelector() as selector:
+        with _selector() as selector:
             selector.register(fd, events)
             if self._bell is not None:
                 selector.register(self._bell, selectors.EVENT_READ)
@@ -173,6 +173,16 @@ class Wire:
         pgconn, self._pgconn = self._pgconn, None
         if pgconn is not None:
             pgconn.finish()
+
+
+def _selector() -> selectors.BaseSelector:
+    """One that needs no file descriptor of its own, else a process without any left would take its nodes for lost.
+
+    Where something like gevent has put its own in the place of Python's, it is that one.
+    """
+    usual = selectors.DefaultSelector
+    is_pythons = any(usual is getattr(selectors, name, None) for name in ("EpollSelector", "KqueueSelector"))
+    return selectors.PollSelector() if is_pythons else usual()
 
 
 def _sqlstate_said(pgconn: pq.abc.PGconn) -> str | None:

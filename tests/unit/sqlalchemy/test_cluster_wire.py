@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import struct
 import threading
@@ -141,3 +142,49 @@ def test_who_waits_can_be_called_off(black_hole: int) -> None:
 def test_nothing_can_be_asked_of_what_is_not_connected() -> None:
     with pytest.raises(Refused):
         Wire("127.0.0.1", 1, {}).ask(b"SELECT 1", time.monotonic() + 1.0)
+
+
+def message(kind: bytes, body: bytes) -> bytes:
+    return kind + struct.pack("!i", len(body) + 4) + body
+
+
+READY = message(b"Z", b"I")
+ROW = (
+    message(b"T", struct.pack("!h", 1) + b"x\0" + struct.pack("!ihihih", 0, 0, 25, -1, -1, 0))
+    + message(b"D", struct.pack("!hi", 1, 2) + b"42")
+    + message(b"C", b"SELECT 1\0")
+    + READY
+)
+
+
+def test_a_node_is_asked_where_the_process_has_no_file_descriptors_left() -> None:
+    """Else its monitor would take it for lost, and end what everybody does there."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        client, _ = listening.accept()
+        with client:
+            for answer in (message(b"R", struct.pack("!i", 0)) + READY, ROW):
+                client.recv(8192)
+                client.sendall(answer)
+            client.recv(8192)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    port = listening.getsockname()[1]
+    wire = Wire("127.0.0.1", port, {"user": "app", "dbname": "x", "sslmode": "disable", "gssencmode": "disable"})
+    try:
+        wire.connect(time.monotonic() + 5.0)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # all below are in use
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                socket.socket()
+            row = wire.ask(b"SELECT 42", time.monotonic() + 5.0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    finally:
+        wire.close()
+        thread.join(5.0)
+        listening.close()
+    assert row == ["42"]
