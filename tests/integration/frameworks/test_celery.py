@@ -157,7 +157,7 @@ def results(
     database = told["settings"]["clusters"]["shop"]["database"]
     plain = healthy_mongo_lab.uri.replace("/?", f"/{database}?") + f"&appName={PLAIN}"
     with (
-        Worker({**told, "results": plain if request.param == PLAIN else OURS}, tmp_path) as worker,
+        Worker({**told, "used": True, "results": plain if request.param == PLAIN else OURS}, tmp_path) as worker,
         healthy_mongo_lab.client() as client,
     ):
         yield Results(worker, client[database]["celery_taskmeta"])
@@ -193,6 +193,7 @@ def test_results_on_mongodb_outlive_a_failover(results: Results, healthy_mongo_l
     before = results.send(10)
     healthy_mongo_lab.kill(healthy_mongo_lab.primary())
     results.until_there(before + results.send(30))
+    assert "opened before fork" not in results.worker.said(), "the backend, too, has been used before the fork"
 
 
 @pytest.mark.parametrize("site", ["mongodb"], indirect=True)

@@ -77,9 +77,12 @@ if CLUSTER["backend"] == "mongodb":
     class Results(MongoBackend):
         """Celery's own, on the connections of undaunted: what ``results`` says as ``tasks:Results``."""
 
-        @property
-        def database(self) -> Any:
-            return get_db("shop")
+        database = property(lambda self: get_db("shop"))
+        collection = property(lambda self: self.database[self.taskmeta_collection])
+        group_collection = property(lambda self: self.database[self.groupmeta_collection])
+
+    if SITE.get("used") and "results" in SITE:
+        assert app.AsyncResult("none").state == "PENDING"
 
     class Account(Document):
         __undaunted__ = {"cluster": "shop"}
