@@ -12,7 +12,8 @@ from undaunted.sqlalchemy import versions
 from undaunted.sqlalchemy.diagnosis import problems_of, refused
 from undaunted.sqlalchemy.monitor import LOOK, WHO, WHO_PLAINLY, sight_of
 from undaunted.sqlalchemy.sights import Sight
-from undaunted.sqlalchemy.urls import libpq_parameters, place_of
+from undaunted.sqlalchemy.single import why_not
+from undaunted.sqlalchemy.urls import libpq_parameters, place_of, url_of
 from undaunted.sqlalchemy.wire import Refused, Silent, Wire
 
 if TYPE_CHECKING:
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "look"]
 
+_CONNECTS = 3
+"""How long a driver that knows no end is waited for, in times of ``connect_timeout``: it asks a few things."""
 _UNREACHED = ("Silent", "Refused")
 
 
 def check(settings: SQLAlchemySettings) -> list[Problem]:
-    """Ask every node of the settings; changes nothing. A database that is no PostgreSQL is not asked.
+    """Ask every node of the settings; changes nothing. A database that is no PostgreSQL is connected to once.
 
     Returns:
         Each mistake with the setting that it concerns; empty when applications will find what they need.
@@ -35,15 +38,27 @@ def check(settings: SQLAlchemySettings) -> list[Problem]:
         ConfigurationError: SQLAlchemy is too old.
     """
     versions.check_packages()
-    if not settings.is_postgresql or settings.url is None:
+    if settings.url is None:
         return []
+    connect_args = cast("Mapping[str, Any]", settings.options.get("connect_args") or {})
+    if not settings.is_postgresql:
+        return _of_single(settings, connect_args)
     url = sa.make_url(settings.url.reveal()).set(drivername="postgresql+psycopg")
-    parameters = libpq_parameters(url, cast("Mapping[str, Any]", settings.options.get("connect_args") or {}))
+    parameters = libpq_parameters(url, connect_args)
     sights = [look(address, parameters, timeout_s=settings.connect_timeout) for address in settings.nodes]
     problems = [_silent(settings.name, sight) for sight in sights if not sight.is_up]
     if all(sight.error in _UNREACHED for sight in sights):
         problems.append(Outage.of(settings.name))
     return [*problems, *problems_of(settings.name, sights)]
+
+
+def _of_single(settings: SQLAlchemySettings, connect_args: Mapping[str, Any]) -> list[Problem]:
+    url = url_of(settings.name, settings)
+    reason = why_not(url, connect_args, timeout_s=_CONNECTS * settings.connect_timeout)
+    if reason is None:
+        return []
+    message = f"the database cannot be used ({reason}). Start it, or correct the URL."
+    return [Problem(f"clusters.{settings.name}.url", message), Outage.of(settings.name)]
 
 
 def look(address: str, parameters: Mapping[str, str], *, timeout_s: float) -> Sight:

@@ -7,14 +7,11 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
-import sqlalchemy as sa
-from sqlalchemy import exc
-
 from undaunted.config.secrets import Secret
 from undaunted.core.budget import Budget
 from undaunted.core.outage import Outage
 from undaunted.engine.guard import Guard
-from undaunted.errors import ConfigurationError, Problem
+from undaunted.errors import ConfigurationError
 from undaunted.sqlalchemy import diagnosis
 from undaunted.sqlalchemy.connecting import Connector
 from undaunted.sqlalchemy.deadlines import Deadlines
@@ -26,13 +23,14 @@ from undaunted.sqlalchemy.making import Maker
 from undaunted.sqlalchemy.monitor import Monitor
 from undaunted.sqlalchemy.settle import settle
 from undaunted.sqlalchemy.targets import DEFAULTS, cluster_of
-from undaunted.sqlalchemy.urls import libpq_parameters
+from undaunted.sqlalchemy.urls import libpq_parameters, url_of
 from undaunted.sqlalchemy.waiting import pause
 from undaunted.sqlalchemy.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    import sqlalchemy as sa
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from undaunted.backend import ClusterContext
@@ -73,7 +71,7 @@ class Cluster:
             settle=settle,
             sleep=pause,
         )
-        self._url = _url_of(self.name, settings)
+        self._url = url_of(self.name, settings)
         self._options = {
             name: value.reveal() if isinstance(value, Secret) else value for name, value in settings.options.items()
         }
@@ -307,17 +305,3 @@ class Cluster:
     def _check_open(self) -> None:
         if self.is_closed:
             raise ConfigurationError(f"Cluster {self.name!r} has been closed.")
-
-
-def _url_of(name: str, settings: SQLAlchemySettings) -> sa.URL:
-    assert settings.url is not None  # noqa: S101  # the settings require it
-    try:
-        url = sa.make_url(settings.url.reveal())
-        if settings.is_postgresql:
-            url = url.set(drivername="postgresql+psycopg")
-        url.get_dialect()
-    except (exc.ArgumentError, ValueError) as error:
-        # SQLAlchemy's own words repeat the URL.
-        problem = Problem(f"clusters.{name}.url", "is no URL that SQLAlchemy understands; correct it.")
-        raise ConfigurationError(problems=[problem]) from (error if isinstance(error, exc.NoSuchModuleError) else None)
-    return url

@@ -4,14 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
 from psycopg.pq import Conninfo
+from sqlalchemy import exc
+
+from undaunted.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import sqlalchemy as sa
+    from undaunted.config import SQLAlchemySettings
 
-__all__ = ["libpq_parameters", "node_url", "place_of"]
+__all__ = ["libpq_parameters", "node_url", "place_of", "url_of"]
+
+
+def url_of(name: str, settings: SQLAlchemySettings) -> sa.URL:
+    """The URL of a cluster, with the driver that PostgreSQL is kept through.
+
+    Raises:
+        ConfigurationError: It is none, or nobody here knows its database.
+    """
+    assert settings.url is not None  # noqa: S101  # the settings require it
+    try:
+        url = sa.make_url(settings.url.reveal())
+        if settings.is_postgresql:
+            url = url.set(drivername="postgresql+psycopg")
+        url.get_dialect()
+    except (exc.ArgumentError, ValueError) as error:
+        # SQLAlchemy's own words repeat the URL.
+        problem = Problem(f"clusters.{name}.url", "is no URL that SQLAlchemy understands; correct it.")
+        raise ConfigurationError(problems=[problem]) from (error if isinstance(error, exc.NoSuchModuleError) else None)
+    return url
 
 
 def place_of(address: str) -> tuple[str, int]:

@@ -14,6 +14,7 @@ from undaunted.testing.cql import FakeCassandra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 NOBODY = "127.0.0.1:9"
 
@@ -37,6 +38,7 @@ def catalog(fake: FakeCassandra) -> dict[str, Any]:
 
 
 def status(clusters: dict[str, Any], *arguments: str) -> int:
+    undaunted.close()  # each command line is a process of its own
     source = Source(framework=lambda: {"clusters": clusters}, framework_name="UNDAUNTED")
     return cli.run(["status", *arguments], source=source)
 
@@ -90,6 +92,23 @@ def test_one_database_behind_one_url_is_asked(capsys: pytest.CaptureFixture[str]
     ledger = {"backend": "sqlalchemy", "url": "sqlite://"}
     assert status({"ledger": ledger}) == 0
     assert capsys.readouterr().out == "ledger  sqlalchemy  ok  it answers\n"
+
+
+def test_one_database_behind_one_url_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.db").write_text("no database " * 100)
+    for url, said in {
+        f"sqlite:///{tmp_path}/nowhere/ledger.db": "its folder is not there",
+        f"sqlite:///{tmp_path}/text.db": "file is not a database",
+        f"sqlite:///{tmp_path}": "unable to open database file",
+        "mysql+pymysql://me@127.0.0.1:9/shop": "its driver is missing: pymysql",
+    }.items():
+        clusters = {"ledger": {"backend": "sqlalchemy", "url": url}}
+        assert status(clusters) == 2
+        assert said in capsys.readouterr().out
+        assert cli.run(["check"], source=Source(framework=lambda told=clusters: {"clusters": told})) == 2
+        assert said in " ".join(capsys.readouterr().err.split())
+    assert status({"ledger": {"backend": "sqlalchemy", "url": f"sqlite:///{tmp_path}/new.db"}}) == 0
+    assert not (tmp_path / "new.db").exists(), "to ask changes nothing"
 
 
 def test_what_is_wrong_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
