@@ -27,12 +27,14 @@ _UUID = [2950]
 """The type of the key's parameter."""
 _BINARY = [Format.BINARY]  # a list, as older releases of psycopg want it
 _NOT_PREPARED = b"26000"
+_NOT_SUPPORTED = b"0A000"
+"""Said of a prepared statement whose columns are others now; of anything else it will be said again."""
 
 # By names of their own, since to look a member up costs more than to compare with it.
 _FATAL_ERROR, _PIPELINE_SYNC = ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_SYNC
 _TUPLES_OK, _COMMAND_OK = ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK
 _IDLE = TransactionStatus.IDLE
-_NO, _SHOULD = Prepare.NO, Prepare.SHOULD
+_NO, _SHOULD, _YES = Prepare.NO, Prepare.SHOULD, Prepare.YES
 
 
 def executed(connection: Any, command: bytes) -> Generator[Any, Any, None]:
@@ -145,6 +147,15 @@ def _is_key_lost(connection: Any, due: Due, answers: list[list[Any]]) -> Generat
     return True
 
 
+def _is_outdated(result: Any) -> bool:
+    """Whether a prepared statement has failed since a migration has changed what it returns.
+
+    psycopg forgets what is prepared with each ROLLBACK, so who only reads does not meet that there. Here readers keep
+    it, and the first statement of a transaction can be prepared anew without anything being lost.
+    """
+    return bool(result.status == _FATAL_ERROR and result.error_field(DiagnosticField.SQLSTATE) == _NOT_SUPPORTED)
+
+
 def begun(
     cursor: Any, query: Any, params: Any, *, prepare: Any, binary: Any, is_alone: Callable[[bytes], Any]
 ) -> Generator[Any, Any, None]:
@@ -170,9 +181,14 @@ def begun(
         yield from connection._start_query()
         yield from cursor._maybe_prepare_gen(pgq, prepare=prepare, binary=binary)
     else:
-        known = connection._prepared
+        known, due = connection._prepared, connection.due
         prep, name = cursor._get_prepared(pgq, prepare)
         answers = yield from opened(connection, cursor, pgq, prep=prep, name=name, binary=binary)
+        if prep is _YES and _is_outdated(answers[-1][0]):
+            yield from connection._rollback_gen()  # which forgets what is prepared
+            connection.due = due
+            prep, name = cursor._get_prepared(pgq, prepare)
+            answers = yield from opened(connection, cursor, pgq, prep=prep, name=name, binary=binary)
         results = answers[-1]
         if len(answers) > 1:
             cursor._check_results(answers[0])  # else it is not prepared

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import event, exc, orm
+from tests.integration.sqlalchemy.watch import until
 
 from undaunted.sqlalchemy import (
     AsyncSession,
@@ -117,6 +118,41 @@ def test_a_readonly_session_takes_two_and_keeps_its_statement_prepared(ledger: T
         assert trips(path) == 2
     assert "F Parse" in messages(path)  # the BEGIN
     assert messages(path).count("F Parse") == 1
+
+
+@pytest.mark.parametrize("readonly", [True, False])
+def test_a_statement_that_was_prepared_before_a_migration_is_prepared_anew(ledger: Tables, *, readonly: bool) -> None:
+    """Plain psycopg forgets it with each ROLLBACK, so there a session that only reads never meets that."""
+
+    @unit_of_work(ledger.Base, readonly=readonly)
+    def read(session: Session) -> list[Any]:
+        return list(session.execute(sa.text("SELECT * FROM migrated WHERE id = :id"), {"id": 1}).one())
+
+    def change(command: str) -> None:
+        with engine(ledger.Base).begin() as connection:
+            connection.exec_driver_sql(command)
+
+    change("CREATE TABLE migrated AS SELECT 1 AS id")
+    try:
+        until(lambda: _is_there(ledger, "migrated", 1), what="the table on each node")
+        for _ in range(16):  # two standbys take turns, and psycopg prepares the sixth time
+            assert read() == [1]
+        change("ALTER TABLE migrated ADD COLUMN more int DEFAULT 2")
+        until(lambda: _is_there(ledger, "migrated", 2), what="the column on each node")
+        for _ in range(4):
+            assert read() == [1, 2]
+    finally:
+        change("DROP TABLE migrated")
+
+
+def _is_there(tables: Tables, table: str, columns: int) -> bool:
+    """Whether every node has a table with so many columns."""
+    asked = sa.text("SELECT count(*) FROM information_schema.columns WHERE table_name = :name")
+    cluster, found = cluster_of(tables.Base), []
+    for sight in cluster.sights():
+        with cluster.engine_of(sight.address).connect() as connection:
+            found.append(connection.scalar(asked, {"name": table}))
+    return found == [columns] * len(found)
 
 
 def copy_in(session: Any, mark: str) -> None:
