@@ -167,6 +167,25 @@ def test_a_backend_whose_driver_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
     assert undaunted.status()["clusters"] == {}
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mongodb://me:geheim@h/shop?authMechanism=geheim",
+        "mongodb://me:geheim@h/shop?tls=maybe",
+        "mongodb://me:geheim@h/sh op",
+        "mongodb://me:ge%zzheim@h/shop",
+    ],
+)
+def test_a_url_that_only_the_driver_refuses_is_a_mistake_of_ours(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDERS", url)
+    with pytest.raises(undaunted.ConfigurationError, match=r"clusters\.orders\.url: pymongo cannot use") as caught:
+        undaunted.configure({"clusters": {"orders": {"backend": "mongodb", "url": {"env": "ORDERS"}}}})
+    assert "geheim" not in str(caught.value)
+    assert caught.value.__suppress_context__, "a traceback does not quote the URL either"
+    assert undaunted.status()["clusters"] == {}
+    assert "orders" not in registered._connection_settings
+
+
 def test_a_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "entry_points", lambda group: [])
     with pytest.raises(undaunted.ConfigurationError, match="no backend 'sqlalchemy' is installed"):

@@ -9,6 +9,7 @@ import mongoengine
 from mongoengine import connection as registered
 from mongoengine.base.common import _get_documents_by_db
 from mongoengine.connection import DEFAULT_CONNECTION_NAME
+from pymongo.errors import PyMongoError
 
 from undaunted.backend import directory
 from undaunted.config import model_settings
@@ -166,7 +167,7 @@ def register(context: ClusterContext) -> MongoDBHandle:
 
     Raises:
         ConfigurationError: pymongo is too old; or the application has registered the alias itself; or the driver
-            refuses an option.
+            refuses an option, or the URL, of which it looks up the record where it is ``mongodb+srv://``.
     """
     seams.check_driver()
     handle = MongoDBHandle(context)
@@ -181,8 +182,17 @@ def register(context: ClusterContext) -> MongoDBHandle:
             raise ConfigurationError(problems=[Problem(path, message)])
     arguments = _arguments(settings)
     make = _maker(handle.guard, path)
-    for alias in handle.aliases:
-        mongoengine.register_connection(alias, name=settings.database or "test", mongo_client_class=make, **arguments)
+    name = settings.database or "test"
+    try:
+        for alias in handle.aliases:
+            mongoengine.register_connection(alias, name=name, mongo_client_class=make, **arguments)
+    except (PyMongoError, ValueError, OSError) as error:  # MongoEngine has the URL read, with its record in DNS
+        # Its text may quote a part of the URL, which may be a password; so may those that led to it.
+        what = "this URL, its DNS record or a file that it names" if settings.url is not None else "these settings"
+        message = f"pymongo cannot use {what} ({type(error).__name__}); correct it."
+        raise ConfigurationError(
+            problems=[Problem(f"{path}.url" if settings.url is not None else path, message)]
+        ) from None
     return handle
 
 
