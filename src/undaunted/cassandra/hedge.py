@@ -68,9 +68,9 @@ class Hedger:
                 self.delay_s = min(_LONGEST_S, max(_SHORTEST_S, slow_s))
                 self.silence_s = max(_SILENT_S, _SILENT_TIMES * slow_s)
 
-    def is_silent(self, host: Any, *, since_s: float) -> bool:
-        """Whether a node has answered nobody since that moment."""
-        return self._heard_s.get(host, since_s) <= since_s
+    def silent_from_s(self, host: Any, *, asked_s: float) -> float:
+        """The moment from which a node counts as silent that was asked then, if it answers nobody until it comes."""
+        return max(asked_s, self._heard_s.get(host, asked_s)) + self.silence_s
 
     def takes(self) -> bool:
         """Whether a second request may be sent; takes it from the allowance."""

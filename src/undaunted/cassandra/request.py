@@ -229,7 +229,7 @@ class Request:
         sent_s = call.guard.clock.monotonic()
         if _ends(ended, hedger.delay_s):
             return first, host
-        other = self._other(hedger, call, host, ended, since_s=sent_s)
+        other = self._other(hedger, call, host, ended, asked_s=sent_s)
         if other is None:
             return first, host
         second = self._send(driver, call, other)
@@ -248,13 +248,14 @@ class Request:
             self.session.health.unanswered(host)
         return second, other
 
-    def _other(self, hedger: Hedger, call: Call, host: Any, ended: SimpleQueue[Any], *, since_s: float) -> Any:
+    def _other(self, hedger: Hedger, call: Call, host: Any, ended: SimpleQueue[Any], *, asked_s: float) -> Any:
         """The node for a second request; None where none may be sent, or where the first has ended meanwhile."""
         other = next((each for each in self._plan if each not in self.session.health.sick), None)
         if other is not None and not hedger.takes():
-            waited_s = call.guard.clock.monotonic() - since_s
-            if _ends(ended, max(0.0, hedger.silence_s - waited_s)) or not hedger.is_silent(host, since_s=since_s):
-                return None
+            clock = call.guard.clock
+            while (left_s := hedger.silent_from_s(host, asked_s=asked_s) - clock.monotonic()) > 0:
+                if _ends(ended, left_s):
+                    return None
         return other if other is not None and call.guard.budget.pay(1.0) else None
 
     def _answer(self, future: Any, call: Call, host: Any) -> Any:

@@ -58,12 +58,14 @@ def test_a_silent_node_is_overtaken_though_the_allowance_is_used_up(fake: Any, h
     assert first.node != second.node
 
 
-def test_a_node_that_answers_others_is_not_silent() -> None:
+def test_a_node_is_silent_from_its_last_answer_to_anybody() -> None:
     hedger = Hedger(HedgePolicy(enabled=True))
-    assert hedger.is_silent("node", since_s=5.0)
-    hedger.answered("node", 0.010, at_s=6.0)
-    assert not hedger.is_silent("node", since_s=5.0)
-    assert hedger.is_silent("node", since_s=6.0)
+    for _ in range(640):
+        hedger.answered("node", 0.080, at_s=6.0)
+    assert hedger.silence_s == pytest.approx(0.160)
+    assert hedger.silent_from_s("node", asked_s=5.0) == pytest.approx(6.160)
+    assert hedger.silent_from_s("node", asked_s=7.0) == pytest.approx(7.160)
+    assert hedger.silent_from_s("another", asked_s=5.0) == pytest.approx(5.160)
 
 
 def test_what_may_not_run_twice_is_never_hedged(fake: Any, hedged: Any) -> None:
