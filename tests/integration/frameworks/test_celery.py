@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 import uuid
 from collections import Counter
@@ -36,13 +37,14 @@ class Worker(Processes):
     """A worker of Celery with two processes, and the way to hand it tasks; its broker is a folder."""
 
     def __init__(self, site: dict[str, Any], folder: Path) -> None:
-        for name in ("broker", "control", "results"):
+        for name in ("outbox", "broker", "control", "results"):
             (folder / name).mkdir()
         self._folder = folder
+        self._sending = threading.Lock()
         self.app = Celery("test", broker="filesystem://", backend=f"file://{folder / 'results'}")
         self.app.conf.broker_transport_options = {
             "data_folder_in": str(folder / "broker"),
-            "data_folder_out": str(folder / "broker"),
+            "data_folder_out": str(folder / "outbox"),
             "control_folder": str(folder / "control"),
         }
         options = [
@@ -68,7 +70,12 @@ class Worker(Processes):
         self.app.close()
 
     def send(self, task: str, *arguments: Any) -> AsyncResult[Any]:
-        return self.app.send_task(f"tasks.{task}", args=arguments)
+        """Hand over a task: whole, since a worker ends over a file that Kombu has begun to write and not ended."""
+        with self._sending:
+            sent = self.app.send_task(f"tasks.{task}", args=arguments)
+            for message in (self._folder / "outbox").iterdir():
+                message.rename(self._folder / "broker" / message.name)
+        return sent
 
     def result(self, task: AsyncResult[Any], *, timeout_s: float = 60.0) -> dict[str, Any]:
         """State and result as the worker has written them."""
