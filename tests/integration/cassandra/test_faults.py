@@ -17,6 +17,7 @@ import pytest
 from cassandra.cqlengine.query import BatchQuery as PlainBatch
 from tests.integration.cassandra.load import BATCH, ONCE, REPEATABLE, SCAN, Load
 from tests.integration.cassandra.watch import Watch, until
+from tests.integration.speed import within
 
 from undaunted.cassandra import BatchQuery, OutcomeUnknown
 from undaunted.events import NodeFound, NodeLost
@@ -68,10 +69,10 @@ def check_gaps(
     print(
         f"{fault}: longest wait, s: of a page {page:.2f}, of a batch {batch:.2f}, of what may not run twice {once:.2f}"
     )
-    assert max(first.values()) <= FIRST_S + NOISE_S, fault
-    assert later <= TIMEOUT_S / 2 + NOISE_S, fault
-    assert batch <= server_s + NOISE_S, fault
-    assert page <= server_s + NOISE_S, fault
+    within(max(first.values()), FIRST_S + NOISE_S, fault)
+    within(later, TIMEOUT_S / 2 + NOISE_S, fault)
+    within(batch, server_s + NOISE_S, fault)
+    within(page, server_s + NOISE_S, fault)
 
 
 def pick(lab: CassandraLab) -> LabNode:
@@ -184,7 +185,7 @@ def test_rolling_restart(lab: CassandraLab, shop: Tables, reader: Reader) -> Non
     audit.assert_kept(unknown=OutcomeUnknown)
     longest = {kind: load.longest((kind,), since_s=since_s) for kind in (*REPEATABLE, *BATCH, *SCAN, *ONCE)}
     print("rolling restart: longest wait, s: " + ", ".join(f"{kind} {took:.2f}" for kind, took in longest.items()))
-    assert max(longest[kind] for kind in (*REPEATABLE, *SCAN)) <= FIRST_S + NOISE_S
+    within(max(longest[kind] for kind in (*REPEATABLE, *SCAN)), FIRST_S + NOISE_S)
 
 
 def in_a_row(lab: CassandraLab, shop: Tables, reader: Reader, *, count: int) -> None:

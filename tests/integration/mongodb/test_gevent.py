@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.integration.speed import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,6 @@ def test_greenlets_survive_a_kill(lab: MongoLab, settings: Callable[..., dict[st
     assert told["survived"]["results"] == [ROUNDS + 1]
     assert told["survived"]["again"] == [ROUNDS + 1]
     assert told["survived"]["shared"] == (2 * GREENLETS + 5) * ROUNDS
-    assert told["cut"]["took_s"] < 1.0
+    within(told["cut"]["took_s"], 1.0)
     print(f"the loop was blocked {told['survived']['worst_s']:.3f} s at most while there was no primary")
-    assert told["survived"]["worst_s"] < 1.0
+    within(told["survived"]["worst_s"], 1.0)

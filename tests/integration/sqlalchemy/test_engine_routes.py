@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import exc
+from tests.integration.speed import within
 from tests.integration.sqlalchemy.engines import Heard, opened, ours, timed, until
 
 from undaunted import sqlalchemy as us
@@ -114,7 +115,7 @@ def test_a_killed_primary(healthy_postgresql_lab: PostgresLab) -> None:
         new = lab.promote()
         with timed() as first:
             assert where(cluster.writer)[:2] == (port_of(lab, new.name), False)
-        assert first.took_s <= 0.2
+        within(first.took_s, 0.2)
         assert cluster.primary == new.address
         (completed,) = heard.of("FailoverCompleted")
         assert (completed.from_node, completed.to_node) == (old.address, new.address)
@@ -132,7 +133,8 @@ def test_a_frozen_primary_sets_its_threads_free(healthy_postgresql_lab: Postgres
         lab.freeze("primary")
         with timed() as waited, pytest.raises(exc.OperationalError) as caught:
             connection.execute(WHERE)
-        assert 0.3 <= waited.took_s <= 1.3
+        assert waited.took_s >= 0.3
+        within(waited.took_s, 1.3)
         assert caught.value.connection_invalidated
         assert cluster.primary is None
 
@@ -146,7 +148,8 @@ async def test_a_frozen_primary_sets_its_tasks_free(healthy_postgresql_lab: Post
             await asyncio.to_thread(lab.freeze, "primary")
             with timed() as waited, pytest.raises(exc.OperationalError):
                 await connection.execute(WHERE)
-            assert 0.3 <= waited.took_s <= 1.3
+            assert waited.took_s >= 0.3
+            within(waited.took_s, 1.3)
 
 
 @pytest.mark.alone

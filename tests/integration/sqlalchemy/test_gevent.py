@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.integration.speed import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +58,6 @@ def test_greenlets_survive_a_kill(lab: PostgresLab, settings: Callable[..., dict
     assert told["survived"]["results"] == [ROUNDS]
     # Of what was cut short it is not known whether it counted; it was begun without a primary.
     assert told["survived"]["counted"] == 2 * GREENLETS * ROUNDS
-    assert told["cut"]["took_s"] < 1.0
+    within(told["cut"]["took_s"], 1.0)
     print(f"the loop was blocked {told['survived']['worst_s']:.3f} s at most while there was no primary")
-    assert told["survived"]["worst_s"] < 1.0
+    within(told["survived"]["worst_s"], 1.0)

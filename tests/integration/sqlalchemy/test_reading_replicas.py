@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import exc, orm
+from tests.integration.speed import within
 from tests.integration.sqlalchemy.servers import address_in, end_backend, whom
 from tests.integration.sqlalchemy.watch import until
 
@@ -100,7 +101,7 @@ def test_the_server_itself_refuses_writes_on_every_node(lab: PostgresLab, tables
             before_s = time.monotonic()
             with pytest.raises(exc.InternalError, match="read-only transaction"):
                 session.execute(insert, {"mark": mark})
-            assert time.monotonic() - before_s < 2.0
+            within(time.monotonic() - before_s, 2.0)
     with Session(tables.Base) as session:
         session.execute(insert, {"mark": mark})  # its connection may be one that was readonly before
         session.commit()
@@ -250,7 +251,7 @@ def test_a_token_of_a_promotion_that_nobody_here_has_seen_is_waited_for(tables: 
         pytest.raises(exc.OperationalError),
     ):
         session.get(tables.Row, 1)
-    assert time.monotonic() - before_s < 0.9
+    within(time.monotonic() - before_s, 0.9)
 
 
 # -- a lost connection -------------------------------------------------------------------------------
@@ -378,7 +379,8 @@ def test_with_every_node_gone_the_deadline_holds_and_the_error_is_sqlalchemy_s_t
             with pytest.raises(exc.OperationalError) as raised:
                 session.execute(sa.text("SELECT 1"))
             assert isinstance(raised.value, undaunted.errors.Exhausted)
-        assert 0.9 < time.monotonic() - before_s < 1.2
+        assert time.monotonic() - before_s > 0.9
+        within(time.monotonic() - before_s, 1.2)
         assert issubclass(NoNodeAvailable, exc.OperationalError)
     finally:
         undaunted.close()

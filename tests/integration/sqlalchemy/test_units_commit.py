@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import exc, orm
+from tests.integration.speed import within
 from tests.integration.sqlalchemy.cut import committing, cut, freeze_standbys, waiting
 from tests.integration.sqlalchemy.watch import until
 
@@ -254,7 +255,8 @@ def test_undecided_by_the_deadline_is_said_within_it(
 
     with freeze_standbys(lab):
         elapsed_s = pool.submit(timed).result(30)
-    assert 0.9 < elapsed_s < 2.0
+    assert elapsed_s > 0.9
+    within(elapsed_s, 2.0)
     assert form.runs == 1
     assert isinstance(heard[-1], OutcomeLeftUnknown)
     until(lambda: count(server, form.table, mark) == 1, what="the COMMIT that hung")
@@ -482,7 +484,7 @@ async def test_a_cancellation_in_the_commit_passes_at_once_and_leaks_nothing(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert time.monotonic() - began_s < 0.5
+        within(time.monotonic() - began_s, 0.5)
         assert current_call() is None
         assert committing(server)
         assert count(server, "entry", mark) == 0
@@ -540,7 +542,7 @@ def test_an_interruption_in_the_commit_passes_at_once(
             run_in_transaction(ledger.Base, lambda session: session.add(ledger.Entry(mark=mark)))
         elapsed_s = time.monotonic() - moments[0]
         thread.join()
-    assert elapsed_s < 0.5
+    within(elapsed_s, 0.5)
     engine_pool = cluster_of(ledger.Base).writer.pool
     assert isinstance(engine_pool, sa.pool.QueuePool)
     assert engine_pool.checkedout() == 0
@@ -565,5 +567,5 @@ async def test_a_cancellation_passes_at_once_while_the_primary_is_frozen(lab: Po
         await task
     elapsed_s = time.monotonic() - began_s
     lab.thaw(frozen)
-    assert elapsed_s < 0.5
+    within(elapsed_s, 0.5)
     assert async_lent(ledger) == 0
