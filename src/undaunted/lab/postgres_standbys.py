@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from undaunted.core.durations import seconds
-from undaunted.lab import postgres_node
+from undaunted.lab import postgres_node, postgres_wire
 from undaunted.lab.errors import LabError
 from undaunted.lab.node import State
 from undaunted.lab.postgres_following import FOLLOW_TIMEOUT_S, SYNCHRONOUS, PostgresFollowing
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["PostgresStandbys"]
 
 _FOLLOW_POLL_S = 0.005
+_TURN_S = 1.0
 
 
 class PostgresStandbys(PostgresFollowing):
@@ -213,12 +214,23 @@ class PostgresStandbys(PostgresFollowing):
         ]
         for other in followers:  # before the promotion: what they receive from now on, the new primary has too
             self._point(other, node)
+        self._wait_turned(followers, node, deadline_s)
         self._point(node, None, names=self._names_for(node, followers))
         self._operate(node, "SELECT pg_promote(false)")
         while (now := self._told([node]).get(node.name)) is None or now.is_standby:
             self._wait(deadline_s, f"{node.name} did not become primary", _FOLLOW_POLL_S)
         self._fetch_followers(node, followers, deadline_s)
         return node
+
+    def _wait_turned(self, followers: Sequence[LabNode], node: LabNode, deadline_s: float) -> None:
+        """Wait until none receives from another node any more; those that give no answer confirm nothing either.
+
+        Else one could take the place of the promoted one with a primary that goes on, and have it acknowledge what the
+        new primary lacks.
+        """
+        question = f"SELECT sender_port FROM pg_stat_wal_receiver WHERE sender_port <> {node.port}"  # noqa: S608  # a number
+        while still := [n for n, row in postgres_wire.ask(followers, question, timeout_s=_TURN_S).items() if row]:
+            self._wait(deadline_s, f"{', '.join(still)} did not leave the primary that was", _FOLLOW_POLL_S)
 
     def _fetch_followers(self, leader: LabNode, followers: Sequence[LabNode], deadline_s: float) -> None:
         """Wait until all follow; one that had more than the new primary must give that up first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
@@ -45,6 +46,9 @@ def test_kill(lab: PostgresLab, plain: Plain) -> None:
 
 def test_freeze(lab: PostgresLab, plain: Plain) -> None:
     """Nothing is raised and nothing comes back: every thread waits for the frozen node, whoever is primary now."""
+    with contextlib.ExitStack() as all_at_once:  # so that nobody is about to connect, and is led on to another node
+        for _ in Load.USUAL:
+            all_at_once.enter_context(plain.engine.connect())
     with Load(plain, lab) as load:
         logs = Logs(lab)
         frozen = lab.freeze("primary")
