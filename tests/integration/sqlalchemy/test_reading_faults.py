@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import statistics
 import threading
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +13,7 @@ from sqlalchemy import exc, orm
 from tests.integration.speed import within
 from tests.integration.sqlalchemy.tables import ROWS
 from tests.integration.sqlalchemy.watch import until
-from tests.integration.witness import Witness, longest_pause
+from tests.integration.sqlalchemy.witness import Witness, longest_pause
 
 import undaunted
 from undaunted.sqlalchemy import AsyncSession, Session
@@ -27,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.integration.sqlalchemy.sides import Plain
     from tests.integration.sqlalchemy.tables import Tables
-    from tests.integration.witness import Pause
+    from tests.integration.sqlalchemy.witness import Pause
     from typing_extensions import Self
 
     from undaunted.lab import PostgresLab
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
-PLAIN_READER = Path(__file__).parent / "programs" / "witness.py"
 THREADS = 12
 HEARTBEAT_S = 1.0
 """How long a node may be silent until it is lost, in the default settings."""
@@ -43,9 +39,6 @@ KILL_S = 0.1
 """The longest time without reads behind a kill; behind a freeze the heartbeat is added."""
 NEW_CONNECTIONS_S = 0.2
 """For all threads at once to connect to replicas where none has read before."""
-BUSY_S = 0.5
-"""What a busy machine may add to a single pause; a witness that mostly sleeps sees little of that."""
-TIMES = {"kill": 3, "freeze": 1}
 STARTING_S = 0.5
 """While servers are started and rewound, which takes the processors that readers run on."""
 THINK_S = 0.005
@@ -113,58 +106,31 @@ def ours_s(pause: Pause, witness: Witness, what: str) -> float:
 
 def untouched(lab: PostgresLab, node: LabNode) -> Witness:
     """A witness on a replica that is not this node."""
-    well = next(n for n in lab.nodes if n != node and lab.role(n) == "replica")
-    return Witness(PLAIN_READER, lab.url_of(well).replace("+psycopg", ""))
-
-
-@dataclass(frozen=True, slots=True)
-class Struck:
-    """What readers noticed of one fault.
-
-    Attributes:
-        pause: The longest time without any read that came back.
-        longest_s: The longest that one of them waited.
-    """
-
-    pause: Pause
-    longest_s: float
-
-
-def strike(lab: PostgresLab, node: LabNode, fault: str, readers: Readers) -> list[Struck]:
-    """Have a node fail and come back, and again, with nobody promoted meanwhile: reads do not need a primary."""
-    cluster = cluster_of("ledger")
-    found: list[Struck] = []
-    for _ in range(TIMES[fault]):
-        until(lambda: all(sight.is_up for sight in cluster.sights()), what="a sight of every node")
-        readers.go_on(0.5)
-        readers.longest_s = 0.0
-        since_s = time.monotonic()
-        lab.kill(node) if fault == "kill" else lab.freeze(node)
-        readers.go_on(2.5)
-        found.append(Struck(readers.pause(since_s), readers.longest_s))
-        lab.heal()
-    readers.check()
-    return found
-
-
-def check_pauses(found: list[Struck], witness: Witness, what: str, *, most_s: float) -> None:
-    """The usual one is within the bound; a busy machine may lengthen a single one."""
-    lengths_s = [ours_s(struck.pause, witness, f"{what}, longest read {struck.longest_s:.3f} s") for struck in found]
-    within(statistics.median(lengths_s), most_s, lengths_s)
-    within(max(lengths_s), most_s + BUSY_S, lengths_s)
+    return Witness(
+        lab.url_of(next(n for n in lab.nodes if n != node and lab.role(n) == "replica")).replace("+psycopg", "")
+    )
 
 
 @pytest.mark.parametrize("which", ["primary", "replica"])
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
 def test_no_reader_meets_an_error(lab: PostgresLab, ledger: Tables, which: str, fault: str) -> None:
+    """Nobody is promoted meanwhile: reads do not need a primary."""
+    cluster = cluster_of("ledger")
     node = next(node for node in lab.nodes if lab.role(node) == which)
     with (
         untouched(lab, node) as witness,
         Readers(lambda: Session(ledger.Base, readonly=True), ledger.Row) as readers,
     ):
-        found = strike(lab, node, fault, readers)
-    check_pauses(found, witness, f"{fault} {which}", most_s=KILL_S + (HEARTBEAT_S if fault == "freeze" else 0))
-    within(statistics.median(struck.longest_s for struck in found), HEARTBEAT_S + 0.2)
+        until(lambda: all(sight.is_up for sight in cluster.sights()), what="a sight of every node")
+        readers.go_on(0.5)
+        readers.longest_s = 0.0
+        since_s = time.monotonic()
+        lab.kill(node) if fault == "kill" else lab.freeze(node)
+        readers.go_on(3.0)
+    readers.check()
+    longest_s, what = readers.longest_s, f"{fault} {which}, longest read {readers.longest_s:.3f} s"
+    within(ours_s(readers.pause(since_s), witness, what), KILL_S + (HEARTBEAT_S if fault == "freeze" else 0))
+    within(longest_s, HEARTBEAT_S + 0.2)
 
 
 @pytest.mark.parametrize("fault", ["kill", "freeze"])
@@ -172,13 +138,19 @@ def test_with_reads_on_the_primary_a_replica_steps_in(
     lab: PostgresLab, configure: Callable[..., Tables], fault: str
 ) -> None:
     tables = configure(reads="fallback")
+    cluster = cluster_of("ledger")
     with (
         untouched(lab, lab.primary()) as witness,
         Readers(lambda: Session(tables.Base, readonly=True), tables.Row) as readers,
     ):
-        found = strike(lab, lab.primary(), fault, readers)
-    most_s = KILL_S + NEW_CONNECTIONS_S + (HEARTBEAT_S if fault == "freeze" else 0)
-    check_pauses(found, witness, f"{fault} primary, reads = fallback", most_s=most_s)
+        until(lambda: all(sight.is_up for sight in cluster.sights()), what="a sight of every node")
+        readers.go_on(0.5)
+        since_s = time.monotonic()
+        lab.kill("primary") if fault == "kill" else lab.freeze("primary")
+        readers.go_on(3.0)
+    readers.check()
+    gap_s = ours_s(readers.pause(since_s), witness, f"{fault} primary, reads = fallback")
+    within(gap_s, KILL_S + NEW_CONNECTIONS_S + (HEARTBEAT_S if fault == "freeze" else 0))
 
 
 def test_plain_readers_on_the_killed_primary_get_nothing_but_errors(lab: PostgresLab, plain: Plain) -> None:
@@ -216,8 +188,10 @@ def test_reads_go_on_through_a_promotion_and_behind_it(lab: PostgresLab, ledger:
         replicas = {node.address for node in lab.nodes if lab.role(node) == "replica"}
         until(lambda: set(cluster.readers(after=None)) == replicas, what="reads on the replicas that there are now")
     readers.check()
-    within(ours_s(behind_kill, witness, "kill before a promotion"), KILL_S + BUSY_S)
-    within(ours_s(readers.pause(since_s), witness, "through a promotion"), STARTING_S)
+    within(ours_s(behind_kill, witness, "kill before a promotion"), KILL_S)
+    whole = readers.pause(since_s)
+    print(f"through a promotion: without reads {whole[1] - whole[0]:.3f} s")
+    within(whole[1] - whole[0], STARTING_S)
 
 
 def test_options_are_heard(lab: PostgresLab, ledger: Tables) -> None:
@@ -274,5 +248,5 @@ async def test_tasks_read_on_while_a_replica_freezes(lab: PostgresLab, ledger: T
     tick_s = max(after - before for before, after in itertools.pairwise(ticks_s))
     what = f"asyncio, freeze replica, longest {longest_s[0]:.3f} s, loop held {tick_s:.3f} s"
     within(ours_s(longest_pause(ended_s, ended_s[0]), witness, what), HEARTBEAT_S + KILL_S)
-    within(longest_s[0] - tick_s, HEARTBEAT_S + 0.6)  # some wait for a place in a pool first
+    within(longest_s[0], HEARTBEAT_S + 0.6)  # some wait for a place in a pool first
     within(tick_s, 0.5)

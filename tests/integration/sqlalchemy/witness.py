@@ -1,7 +1,7 @@
 """Somebody who reads plainly on a node that no fault touches: what the machine itself takes is seen there, too.
 
 Times of a tenth of a second cannot be told from the pauses of a busy machine by themselves. A pause that a plain
-reader of a healthy node makes in the same moment is none of ours.
+connection to a healthy node makes in the same moment is none of ours.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ import itertools
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from typing_extensions import Self
 
 __all__ = ["Pause", "Witness", "longest_pause"]
+
+PROGRAM = Path(__file__).parent / "programs" / "witness.py"
 
 Pause = tuple[float, float]
 """When it began and when it ended, on `time.monotonic`, which all processes share."""
@@ -34,17 +36,16 @@ class Witness:
     """Reads on a node of its own choice, in a process of its own, for as long as the block lasts.
 
     Args:
-        program: What reads: it says when it is ready, goes on until its input ends, and then prints when each read came
-            back.
-        arguments: Whatever it needs to know.
+        url: The node.
     """
 
-    def __init__(self, program: Path, *arguments: str) -> None:
-        self._command = [sys.executable, str(program), *arguments]
+    def __init__(self, url: str) -> None:
+        self._url = url
         self._ended_s: list[float] = []
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, str(PROGRAM), self._url]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
         return self
